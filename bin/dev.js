@@ -1,0 +1,120 @@
+#!/usr/bin/env node
+// What npm's scripts stand on: installs what is missing, builds what is stale, then runs the task.
+// It is plain JavaScript for an older Node.js too, because it brings the right one with it.
+
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..')
+const bin = join(root, 'node_modules', '.bin')
+const installStamp = join(root, 'node_modules', '.atoll-installed')
+const buildStamp = join(root, 'dist', '.atoll-built')
+
+/** Each task is a list of steps: a title and a command line, run with the project's own Node.js. */
+const TASKS = {
+  check: [
+    ['format', ['oxfmt', '--check']],
+    ['lint', ['oxlint', '--type-aware', 'src', 'test', 'bin', 'examples']],
+    ['types', ['tsc', '--noEmit']],
+    ['unused', ['knip']],
+    ['protocols', ['node', 'test/protocols-unchanged.ts']],
+    ['unit tests', ['vitest', 'run', '--project', 'unit']]
+  ],
+  test: [
+    ['check', ['node', 'bin/dev.js', 'check']],
+    ['end-to-end tests', ['vitest', 'run', '--project', 'e2e']],
+    ['simulation', ['node', 'test/sim/run.ts', '--seeds', '1', '--peers', '200']],
+    ['chaos', ['node', 'test/e2e/chaos.ts', '--cycles', '5']]
+  ],
+  demo: [['demo', ['node', 'bin/atoll.js', 'demo']]],
+  chaos: [['chaos', ['node', 'test/e2e/chaos.ts']]],
+  sim: [['simulation', ['node', 'test/sim/run.ts']]],
+  bench: [['bench', ['node', 'test/bench/run.ts']]],
+  setup: []
+}
+
+let running
+
+/** Runs a command and passes Ctrl-C on to it. Resolves to its exit code. */
+function run(command, words, options = {}) {
+  return new Promise((resolve, reject) => {
+    const env = { ...process.env, PATH: `${bin}:${process.env.PATH}`, ...options.env }
+    running = spawn(command, words, { cwd: root, stdio: options.stdio ?? 'inherit', env })
+    running.once('error', reject)
+    running.once('close', (code, signal) => resolve(code ?? (signal === 'SIGINT' ? 130 : 1)))
+  })
+}
+
+async function mustRun(what, command, words) {
+  const code = await run(command, words)
+  if (code !== 0) {
+    process.stderr.write(`atoll: ${what} failed (exit code ${code})\n`)
+    process.exit(code)
+  }
+}
+
+/** Installs when the lock file has changed since the last time, or nothing is there. */
+async function install() {
+  const lock = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex')
+  const isInstalled =
+    existsSync(join(bin, 'node')) &&
+    existsSync(installStamp) &&
+    readFileSync(installStamp, 'utf8') === lock
+  if (isInstalled) return
+  process.stderr.write('Installing what is missing (once) …\n')
+  // Not "npm ci": it wants the packages of every platform, and some registries hold only a few.
+  const words = ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error']
+  await mustRun('npm install', 'npm', words)
+  writeFileSync(installStamp, lock)
+}
+
+function newestChange(folder) {
+  let newest = 0
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name)
+    newest = Math.max(newest, entry.isDirectory() ? newestChange(path) : statSync(path).mtimeMs)
+  }
+  return newest
+}
+
+/** Builds dist when a source is newer than the last build. */
+async function build() {
+  const sources = Math.max(
+    newestChange(join(root, 'src')),
+    statSync(join(root, 'tsconfig.json')).mtimeMs
+  )
+  if (existsSync(buildStamp) && statSync(buildStamp).mtimeMs > sources) return
+  process.stderr.write('Building …\n')
+  await mustRun('The build', join(bin, 'tsc'), ['-p', 'src'])
+  writeFileSync(buildStamp, '')
+}
+
+async function main() {
+  const [name = '', ...rest] = process.argv.slice(2)
+  const steps = TASKS[name]
+  if (steps === undefined) {
+    process.stderr.write(`atoll: no task "${name}"; there are ${Object.keys(TASKS).join(', ')}\n`)
+    process.exit(2)
+  }
+  // The first Ctrl-C is for the task, which ends cleanly and gives its own exit code.
+  process.on('SIGINT', () => {})
+  process.on('SIGTERM', () => running?.kill('SIGTERM'))
+  await install()
+  await build()
+  for (const [index, [title, [command, ...words]]] of steps.entries()) {
+    if (steps.length > 1) process.stderr.write(`\n== ${title}\n`)
+    const extra = index === steps.length - 1 ? rest : []
+    const code = await run(join(bin, command), [...words, ...extra])
+    if (code !== 0) {
+      if (steps.length > 1) process.stderr.write(`\natoll: ${title} failed (exit code ${code})\n`)
+      process.exit(code)
+    }
+  }
+}
+
+await main()

@@ -1,0 +1,251 @@
+// The local HTTP API: what the CLI and other programs on this machine talk to. Loopback only, with
+// a token from the data folder, and deaf to web pages.
+
+import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { pipeline } from 'node:stream/promises'
+import { utf8 } from '../base/bytes.ts'
+import { errorMessage, MeshError, toMeshError, type ErrorCode } from '../base/errors.ts'
+import { peerId } from '../base/ids.ts'
+import type { Logger } from '../base/log.ts'
+import { parseSize } from '../base/units.ts'
+import type { Node } from '../node/node.ts'
+import { diagnose } from './doctor.ts'
+
+export type HttpApi = {
+  readonly url: string
+  readonly token: string
+  close(): Promise<void>
+}
+
+/** What an error code looks like to an HTTP client; 500 unless listed. */
+const HTTP_STATUS: Partial<Record<ErrorCode, number>> = {
+  'invalid-argument': 400,
+  'invalid-range': 416,
+  'invalid-data': 400,
+  'file-changed': 409,
+  unauthorized: 401,
+  'not-found': 404,
+  'too-large': 413,
+  overloaded: 429,
+  'disk-full': 507,
+  'no-quorum': 503,
+  timeout: 504,
+  unreachable: 503,
+  stopped: 503
+}
+
+const CONNECTIONS_MAX = 256
+
+type Call = {
+  node: Node
+  request: IncomingMessage
+  response: ServerResponse
+  url: URL
+  signal: AbortSignal
+}
+type Route = (call: Call, parameter: string) => Promise<void>
+
+/** By method and first part of the path after /v1; the rest of the path is the parameter. */
+const ROUTES: Readonly<Record<string, Route>> = {
+  'GET status': async ({ node, response }) => sendJson(response, await node.status()),
+  'GET ring': async ({ node, response }) => sendJson(response, ringOf(node)),
+  'GET doctor': async ({ node, response }) => sendJson(response, await diagnose(node)),
+  'POST files': putFile,
+  'GET files': getFile,
+  'GET stat': async ({ node, response, signal }, cid) =>
+    sendJson(response, await node.files.stat(cid, { signal })),
+  'POST evict': async ({ node, response }, peer) => {
+    await node.evict(peerId(peer))
+    sendJson(response, { evicted: peer })
+  },
+  'POST scrub': scrub,
+  'POST leave': leave
+}
+
+/** @param options.host a loopback address; @param options.port 0 takes a free one */
+export async function serveHttpApi(
+  components: { node: Node; log: Logger },
+  options: { host: string; port: number }
+): Promise<HttpApi> {
+  const token = randomBytes(24).toString('base64url')
+  const server = createServer((request, response) => {
+    void answer(components, request, response, { token, server })
+  })
+  server.maxConnections = CONNECTIONS_MAX
+  // A put may take as long as it takes.
+  server.requestTimeout = 0
+  const port = await listen(server, options)
+  const host = options.host.includes(':') ? `[${options.host}]` : options.host
+  return {
+    url: `http://${host}:${port}`,
+    token,
+    close: async () => {
+      await new Promise<void>((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      })
+    }
+  }
+}
+
+async function listen(server: Server, options: { host: string; port: number }): Promise<number> {
+  if (!['127.0.0.1', '::1', 'localhost'].includes(options.host)) {
+    throw new MeshError(
+      'invalid-argument',
+      `Cannot serve the API on ${options.host}: it is for this machine only; use 127.0.0.1`
+    )
+  }
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => {
+      reject(
+        new MeshError(
+          'unreachable',
+          `Cannot serve the API on ${options.host}:${options.port}: ${errorMessage(error)}; ` +
+            'choose another with --api HOST:PORT',
+          { cause: error }
+        )
+      )
+    })
+    server.listen(options.port, options.host, resolve)
+  })
+  const address = server.address()
+  return typeof address === 'object' && address !== null ? address.port : options.port
+}
+
+async function answer(
+  components: { node: Node; log: Logger },
+  request: IncomingMessage,
+  response: ServerResponse,
+  context: { token: string; server: Server }
+): Promise<void> {
+  const gone = new AbortController()
+  response.once('close', () => gone.abort(new MeshError('aborted', 'The client went away')))
+  try {
+    authorize(request, context.token)
+    const url = new URL(request.url ?? '/', 'http://localhost')
+    const [version, name = '', ...rest] = url.pathname.slice(1).split('/')
+    const route = version === 'v1' ? ROUTES[`${request.method} ${name}`] : undefined
+    if (route === undefined)
+      throw new MeshError('not-found', `There is no ${request.method} ${url.pathname}`)
+    const call = { node: components.node, request, response, url, signal: gone.signal }
+    await route(call, decodeURIComponent(rest.join('/')))
+  } catch (error) {
+    if (!gone.signal.aborted) {
+      components.log.debug('api.failed', { url: request.url, reason: errorMessage(error) })
+    }
+    sendError(response, toMeshError(error))
+  }
+}
+
+/** A page in a browser can reach loopback, but not with this token, host and without an origin. */
+function authorize(request: IncomingMessage, token: string): void {
+  const host = (request.headers.host ?? '').replace(/:\d+$/, '')
+  const isLocal = ['127.0.0.1', 'localhost', '[::1]'].includes(host)
+  const given = utf8(request.headers.authorization ?? '')
+  const wanted = utf8(`Bearer ${token}`)
+  const matches = given.length === wanted.length && timingSafeEqual(given, wanted)
+  if (!matches || !isLocal || request.headers.origin !== undefined) {
+    throw new MeshError(
+      'unauthorized',
+      'The local API wants the token from the data folder (api.json)'
+    )
+  }
+}
+
+async function putFile({ node, request, response, signal }: Call): Promise<void> {
+  const expected = request.headers['content-length']
+  const bytes = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const part of request) yield part as Uint8Array
+    // A client that was cut off must not leave a shorter file behind.
+    if (!request.complete) throw new MeshError('aborted', 'The upload was cut off')
+  }
+  const result = await node.files.put(bytes(), { signal })
+  if (expected !== undefined && Number(expected) !== result.bytes) {
+    throw new MeshError('file-changed', `The upload had ${result.bytes} bytes, not ${expected}`)
+  }
+  sendJson(response, result)
+}
+
+async function getFile({ node, response, url, signal }: Call, cid: string): Promise<void> {
+  const range = { ...numberOf(url, 'offset'), ...numberOf(url, 'length') }
+  const content = node.files.get(cid, { ...range, signal })[Symbol.asyncIterator]()
+  // The first block decides whether this is an error or a file.
+  const first = await content.next()
+  const { bytes } = await node.files.stat(cid, { signal })
+  const { offset = 0, length = bytes - offset } = range
+  response.writeHead(200, {
+    'content-type': 'application/octet-stream',
+    'content-length': Math.min(length, bytes - offset)
+  })
+  const parts = async function* (): AsyncGenerator<Uint8Array> {
+    for (let part = first; part.done !== true; part = await content.next()) yield part.value
+  }
+  // An error in the middle breaks the connection: the client sees that bytes are lacking.
+  await pipeline(parts(), response)
+}
+
+function numberOf(url: URL, name: 'offset' | 'length'): { offset?: number; length?: number } {
+  const text = url.searchParams.get(name)
+  if (text === null) return {}
+  if (!/^\d+$/.test(text))
+    throw new MeshError('invalid-range', `"${text}" is no ${name}: it takes a whole number ≥ 0`)
+  return { [name]: Number(text) }
+}
+
+function ringOf(node: Node): object {
+  const names = new Map(node.mesh.members().map(({ record }) => [record.peerId, record.name]))
+  const report = node.ring()
+  const { version, hash } = node.mesh.layout()
+  return {
+    version,
+    hash,
+    ...report,
+    peers: report.peers.map((peer) => ({ name: names.get(peer.id) ?? '', ...peer }))
+  }
+}
+
+async function scrub({ node, response, url, signal }: Call): Promise<void> {
+  const rate = url.searchParams.get('rate')
+  const results = await node.scrub({
+    signal,
+    ...(rate === null ? {} : { bytesPerSecond: Math.max(1, parseSize(rate)) })
+  })
+  sendJson(response, { nodes: results })
+}
+
+/** Progress as it comes, one JSON value per line; then the end of the answer, and of the node. */
+async function leave({ node, response, signal }: Call): Promise<void> {
+  response.writeHead(200, { 'content-type': 'application/x-ndjson' })
+  let last = -1
+  try {
+    await node.leave({
+      signal,
+      onProgress: (blocksLeft) => {
+        if (blocksLeft !== last) response.write(`${JSON.stringify({ blocksLeft })}\n`)
+        last = blocksLeft
+      },
+      onDone: () => response.end(`${JSON.stringify({ left: true })}\n`)
+    })
+  } catch (error) {
+    const { code, message } = toMeshError(error)
+    response.end(`${JSON.stringify({ error: { code, message } })}\n`)
+  }
+}
+
+function sendJson(response: ServerResponse, value: unknown): void {
+  response.writeHead(200, { 'content-type': 'application/json' })
+  response.end(`${JSON.stringify(value)}\n`)
+}
+
+/** Takes no more of the request; the rest of an upload has no use. */
+function sendError(response: ServerResponse, error: MeshError): void {
+  if (response.headersSent || response.destroyed) {
+    response.destroy()
+    return
+  }
+  const { code, message } = error
+  const status = HTTP_STATUS[code] ?? 500
+  response.writeHead(status, { 'content-type': 'application/json', connection: 'close' })
+  response.end(`${JSON.stringify({ error: { code, message } })}\n`)
+}

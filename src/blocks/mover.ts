@@ -1,0 +1,282 @@
+// Keeping every block on its owners: hand-over, re-replication, hinted copies and repair, all by
+// one rule (core/block/arc-plan.ts). This file finds the arcs to look at, asks, and does it.
+
+import type { Clock, Timer } from '../base/clock.ts'
+import { errorMessage, isMeshError } from '../base/errors.ts'
+import type { BlockId, PeerId } from '../base/ids.ts'
+import type { Logger } from '../base/log.ts'
+import { Semaphore } from '../base/semaphore.ts'
+import { planArc, type OwnerAnswer } from '../core/block/arc-plan.ts'
+import { arcOf } from '../core/block/block-id.ts'
+import { ownersOf } from '../core/ring/layout.ts'
+import type { MeshView } from '../mesh/view.ts'
+import type { Unsubscribe } from '../net/network.ts'
+import type { BlockStore } from '../storage/block-store.ts'
+import type { BlockClient } from './block-client.ts'
+import { readOrReport } from './block-server.ts'
+
+export type MoverOptions = {
+  /** An arc that couldn't be finished is looked at again after this, milliseconds. */
+  retryMs: number
+  /** Arcs worked on at once. */
+  arcsAtOnce: number
+  /** Blocks sent at once, over all arcs. */
+  sendsAtOnce: number
+}
+
+const MOVER_DEFAULTS: MoverOptions = { retryMs: 5_000, arcsAtOnce: 8, sendsAtOnce: 4 }
+
+export type MoverComponents = {
+  store: BlockStore
+  client: BlockClient
+  mesh: MeshView
+  clock: Clock
+  log: Logger
+  onDamaged: (id: BlockId) => void
+}
+
+type ArcWork = {
+  /** Owners believed to have a live copy; the fewest go first. */
+  copies: number
+  round: number
+  /** Not before this instant of the monotonic clock. */
+  notBeforeMs: number
+  underReplicated: number
+  /** The last look at it found nothing to do but wait. */
+  stuck: boolean
+}
+
+type Outcome = 'done' | 'soon' | 'later'
+
+/** Retries of an arc slow down to this power of two; a peer that comes back hurries them. */
+const RETRY_DOUBLINGS_MAX = 5
+
+export class Mover {
+  readonly #components: MoverComponents
+  readonly #options: MoverOptions
+  /** Arcs that must be looked at, by number. */
+  readonly #dirty = new Map<number, ArcWork>()
+  readonly #busy = new Set<number>()
+  readonly #sends: Semaphore
+  readonly #unsubscribe: Unsubscribe[] = []
+  readonly #idle: (() => void)[] = []
+  #timer: Timer | undefined
+  #running = false
+
+  constructor(components: MoverComponents, options: Partial<MoverOptions> = {}) {
+    this.#components = components
+    this.#options = { ...MOVER_DEFAULTS, ...options }
+    this.#sends = new Semaphore(this.#options.sendsAtOnce)
+  }
+
+  start(): void {
+    const { mesh } = this.#components
+    this.#running = true
+    this.#unsubscribe.push(
+      mesh.onLayoutChanged(() => this.markAll()),
+      mesh.onReachable(() => this.#hurry())
+    )
+    this.markAll()
+  }
+
+  /** Starts nothing more and waits for what is under way. */
+  async stop(): Promise<void> {
+    this.#running = false
+    this.#timer?.cancel()
+    for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe()
+    if (this.#busy.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#idle.push(resolve)
+      })
+    }
+  }
+
+  /** Looks at every arc that holds something: after a start, a layout change, or for a scrub. */
+  markAll(): void {
+    for (const arc of this.#components.store.arcs()) this.#mark(arc, 0)
+    this.#wake(0)
+  }
+
+  /** Looks at one block's arc: an owner may lack the block, or this node is no owner of it. */
+  mark(id: BlockId): void {
+    this.#mark(arcOf(id, this.#components.mesh.layout().layout.arcCount), this.#options.retryMs / 5)
+    this.#wake(this.#options.retryMs / 5)
+  }
+
+  /** Whether this node is an owner of a block's arc. */
+  owns(id: BlockId): boolean {
+    return this.#owners(arcOf(id, this.#components.mesh.layout().layout.arcCount)).includes(
+      this.#components.mesh.self
+    )
+  }
+
+  /** Blocks held here of which an owner is known to lack its copy. */
+  underReplicated(): number {
+    let sum = 0
+    for (const { underReplicated } of this.#dirty.values()) sum += underReplicated
+    return sum
+  }
+
+  /** Blocks in arcs that still have to be looked at. */
+  pending(): number {
+    let sum = 0
+    for (const arc of this.#dirty.keys()) sum += this.#components.store.list(arc).length
+    return sum
+  }
+
+  /** Whether all that could be done was done: what is left waits for a member that is away. */
+  isQuiet(): boolean {
+    return this.#busy.size === 0 && [...this.#dirty.values()].every(({ stuck }) => stuck)
+  }
+
+  #owners(arc: number): PeerId[] {
+    return ownersOf(this.#components.mesh.layout().layout, arc)
+  }
+
+  #mark(arc: number, delayMs: number): void {
+    const notBeforeMs = this.#components.clock.monotonicMs() + delayMs
+    const known = this.#dirty.get(arc)
+    const copies = this.#liveCopies(arc)
+    if (known === undefined) {
+      this.#dirty.set(arc, { copies, round: 0, notBeforeMs, underReplicated: 0, stuck: false })
+    } else {
+      known.copies = copies
+      known.round = 0
+      known.stuck = false
+      known.notBeforeMs = Math.min(known.notBeforeMs, notBeforeMs)
+    }
+  }
+
+  /** How many reachable peers owned the arc under the layout before: who may have copies now. */
+  #liveCopies(arc: number): number {
+    const { mesh } = this.#components
+    const before = mesh.earlierLayouts()[0] ?? mesh.layout()
+    return ownersOf(before.layout, arc).filter(
+      (peer) => peer === mesh.self || mesh.isReachable(peer)
+    ).length
+  }
+
+  #someOwnerIsAway(arc: number): boolean {
+    const { mesh } = this.#components
+    return this.#owners(arc).some((owner) => owner !== mesh.self && !mesh.isReachable(owner))
+  }
+
+  /** A peer came back: what waits need not wait. */
+  #hurry(): void {
+    const nowMs = this.#components.clock.monotonicMs()
+    for (const work of this.#dirty.values()) work.notBeforeMs = nowMs
+    this.#wake(0)
+  }
+
+  #wake(delayMs: number): void {
+    if (!this.#running) return
+    this.#timer?.cancel()
+    this.#timer = this.#components.clock.after(delayMs, () => this.#schedule())
+  }
+
+  #schedule(): void {
+    if (!this.#running) return
+    const nowMs = this.#components.clock.monotonicMs()
+    const ready = [...this.#dirty]
+      .filter(([arc, work]) => work.notBeforeMs <= nowMs && !this.#busy.has(arc))
+      // The arcs with the fewest copies are the ones that the next failure would lose.
+      .toSorted(([arcA, a], [arcB, b]) => a.copies - b.copies || arcA - arcB)
+      .slice(0, this.#options.arcsAtOnce - this.#busy.size)
+    for (const [arc, work] of ready) {
+      this.#busy.add(arc)
+      void this.#visit(arc, work).finally(() => {
+        this.#busy.delete(arc)
+        if (this.#busy.size === 0) for (const resolve of this.#idle.splice(0)) resolve()
+        if (this.#dirty.size > 0) this.#wake(0)
+      })
+    }
+    if (ready.length > 0 || this.#dirty.size === 0) return
+    const soonest = Math.min(...[...this.#dirty.values()].map(({ notBeforeMs }) => notBeforeMs))
+    if (this.#busy.size === 0) this.#wake(Math.max(1, soonest - nowMs))
+  }
+
+  /** Looks at one arc and does what its plan says. Never rejects. */
+  async #visit(arc: number, work: ArcWork): Promise<void> {
+    const { log } = this.#components
+    const { round } = work
+    // Marks that come while this runs must not be lost: they set the round back.
+    work.round = -1
+    let outcome: Outcome = 'later'
+    try {
+      outcome = await this.#work(arc, work, round)
+    } catch (error) {
+      log.warn('mover.arc_failed', { arc, reason: errorMessage(error) })
+    }
+    if (work.round !== -1) return
+    if (outcome === 'done') {
+      this.#dirty.delete(arc)
+      return
+    }
+    const { retryMs } = this.#options
+    const delayMs =
+      outcome === 'soon' ? retryMs / 100 : retryMs * 2 ** Math.min(round, RETRY_DOUBLINGS_MAX)
+    work.round = round + 1
+    work.stuck = outcome === 'later' && this.#someOwnerIsAway(arc)
+    work.notBeforeMs = this.#components.clock.monotonicMs() + delayMs
+  }
+
+  async #work(arc: number, work: ArcWork, round: number): Promise<Outcome> {
+    const { store, mesh } = this.#components
+    const holding = store.list(arc)
+    if (holding.length === 0) return 'done'
+    const view = mesh.layout()
+    const owners = this.#owners(arc)
+    const answers = await this.#ask(owners, holding, view.hash)
+    const plan = planArc({ self: mesh.self, owners, holding, answers, round })
+    work.underReplicated = plan.underReplicated
+    const sent = await Promise.all(plan.sends.map((send) => this.#send(send.id, send.to)))
+    for (const id of plan.drops) {
+      // Between the answers and now the layout may have changed: then the answers count no more.
+      if (mesh.layout().hash !== view.hash || !this.#running) return 'later'
+      await store.delete(id)
+    }
+    if (!plan.again) return 'done'
+    // When all that was lacking has been sent, look again at once: to drop, or to be done.
+    return sent.length > 0 && sent.every(Boolean) ? 'soon' : 'later'
+  }
+
+  async #ask(
+    owners: readonly PeerId[],
+    holding: readonly BlockId[],
+    hash: string
+  ): Promise<Map<PeerId, OwnerAnswer>> {
+    const { mesh, client, log } = this.#components
+    const answers = new Map<PeerId, OwnerAnswer>()
+    await Promise.all(
+      owners
+        .filter((owner) => owner !== mesh.self)
+        .map(async (owner) => {
+          answers.set(owner, { reached: false })
+          if (!mesh.isReachable(owner)) return
+          try {
+            const { held, layoutHash } = await client.have(owner, holding)
+            answers.set(owner, { reached: true, sameLayout: layoutHash === hash, held })
+          } catch (error) {
+            log.debug('mover.ask_failed', { peer: owner, reason: errorMessage(error) })
+          }
+        })
+    )
+    return answers
+  }
+
+  /** @returns whether the owner has the block now. */
+  async #send(id: BlockId, to: PeerId): Promise<boolean> {
+    const { client, log } = this.#components
+    return await this.#sends.run(async () => {
+      if (!this.#running) return false
+      try {
+        await client.put(to, id, await readOrReport(this.#components, id))
+        return true
+      } catch (error) {
+        const level = isMeshError(error, 'disk-full') ? 'warn' : 'debug'
+        log[level]('mover.send_failed', { peer: to, id, reason: errorMessage(error) })
+        return false
+      }
+    })
+  }
+}

@@ -1,0 +1,139 @@
+// Runs the membership core: its ticks, its messages over the network, and news over gossip.
+
+import type { Clock, Timer } from '../base/clock.ts'
+import { errorMessage } from '../base/errors.ts'
+import type { PeerId } from '../base/ids.ts'
+import { CONTROL_FRAME_BYTES_MAX } from '../base/limits.ts'
+import type { Logger } from '../base/log.ts'
+import type { Random } from '../base/random.ts'
+import type { MembershipConfig } from '../core/membership/config.ts'
+import type { MembershipEvent, MembershipInput } from '../core/membership/effects.ts'
+import type { Member, MemberRecord } from '../core/membership/member.ts'
+import { Membership } from '../core/membership/membership.ts'
+import type { MembershipMessage } from '../core/membership/messages.ts'
+import type { Network, Unsubscribe } from '../net/network.ts'
+import { decodeMembershipMessage, encodeMembershipMessage } from '../wire/membership.ts'
+
+const MEMBERSHIP_PROTOCOL = '/atoll/membership/1.0.0'
+/** One tick of the membership core, milliseconds. */
+export const TICK_MS = 100
+
+const SERVED_PER_PEER_MAX = 64
+/** The table of a peer that didn't answer is asked for again. */
+const JOIN_RETRY_MS = 1_000
+
+export type MemberDriverComponents = {
+  network: Network
+  clock: Clock
+  random: Random
+  log: Logger
+  onEvents: (events: readonly MembershipEvent[]) => void
+  /** Something that placement depends on has changed. */
+  onPlacementChanged: () => void
+}
+
+export class MemberDriver {
+  readonly core: Membership
+  readonly #components: MemberDriverComponents
+  readonly #topic: string
+  readonly #unsubscribe: Unsubscribe[] = []
+  #tickTimer: Timer | undefined
+  #joinTimer: Timer | undefined
+  #running = false
+
+  constructor(
+    components: MemberDriverComponents,
+    options: { config: MembershipConfig; self: MemberRecord; topic: string }
+  ) {
+    this.#components = components
+    this.#topic = options.topic
+    this.core = new Membership(options.config, options.self, components.random)
+    components.network.handle(
+      MEMBERSHIP_PROTOCOL,
+      { frameBytesMax: CONTROL_FRAME_BYTES_MAX, servedPerPeerMax: SERVED_PER_PEER_MAX },
+      (body, { peer }) => {
+        this.step({ kind: 'message', from: peer, message: decodeMembershipMessage(body) })
+        return new Uint8Array(0)
+      }
+    )
+  }
+
+  start(): void {
+    const { network } = this.#components
+    this.#running = true
+    this.#unsubscribe.push(
+      network.onDisconnected((peer) => this.step({ kind: 'disconnected', peer })),
+      network.subscribe(this.#topic, (data, from) => this.#onGossip(data, from))
+    )
+    this.#tickLater()
+  }
+
+  stop(): void {
+    this.#running = false
+    this.#tickTimer?.cancel()
+    this.#joinTimer?.cancel()
+    for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe()
+  }
+
+  step(input: MembershipInput): void {
+    this.core.step(input)
+    this.#act()
+  }
+
+  /** Asks a peer for its table, again until somebody has answered. */
+  swapTables(peer: PeerId): void {
+    if (!this.#running) return
+    this.step({ kind: 'join', peer })
+    this.#joinTimer?.cancel()
+    this.#joinTimer = this.#components.clock.after(JOIN_RETRY_MS, () => {
+      if (this.core.members().length < 2) this.swapTables(peer)
+    })
+  }
+
+  /** Tells what is thought of a member to all at once; who misses it learns it from the probes. */
+  async publish(peer: PeerId): Promise<void> {
+    const update: Member | undefined = this.core.member(peer)
+    if (update === undefined) return
+    const message: MembershipMessage = { kind: 'gossip', updates: [update] }
+    try {
+      await this.#components.network.publish(this.#topic, encodeMembershipMessage(message))
+    } catch (error) {
+      this.#components.log.debug('gossip.publish_failed', { reason: errorMessage(error) })
+    }
+  }
+
+  #tickLater(): void {
+    this.#tickTimer = this.#components.clock.after(TICK_MS, () => {
+      this.core.tick()
+      this.#act()
+      if (this.#running) this.#tickLater()
+    })
+  }
+
+  #onGossip(data: Uint8Array, from: PeerId): void {
+    // Who was put out is no longer heard, and a broadcast carries news, not questions.
+    const author = this.core.member(from)
+    if (author === undefined || author.state === 'evicted') return
+    try {
+      const message = decodeMembershipMessage(data)
+      if (message.kind === 'gossip') this.step({ kind: 'message', from, message })
+    } catch (error) {
+      this.#components.log.warn('gossip.malformed', { peer: from, reason: errorMessage(error) })
+    }
+  }
+
+  /** Does what the core wants done. */
+  #act(): void {
+    const { send, events, changed } = this.core.take()
+    for (const { to, message } of send) void this.#send(to, message)
+    if (changed) this.#components.onPlacementChanged()
+    if (events.length > 0) this.#components.onEvents(events)
+  }
+
+  async #send(to: PeerId, message: MembershipMessage): Promise<void> {
+    if (!this.#running) return
+    const { network } = this.#components
+    const sent = await network.notify(to, MEMBERSHIP_PROTOCOL, encodeMembershipMessage(message))
+    if (!sent && this.#running) this.step({ kind: 'send-failed', peer: to })
+  }
+}

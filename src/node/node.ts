@@ -1,0 +1,302 @@
+// One running node: its place in the mesh, its blocks and its services, whatever they stand on.
+
+import type { Clock } from '../base/clock.ts'
+import { Emitter } from '../base/emitter.ts'
+import { errorMessage, MeshError } from '../base/errors.ts'
+import type { MeshId, PeerId } from '../base/ids.ts'
+import type { Logger } from '../base/log.ts'
+import { Blocks, type BlocksOptions } from '../blocks/blocks.ts'
+import type { ScrubJournal } from '../blocks/scrub.ts'
+import type { Random } from '../base/random.ts'
+import type { MembershipConfig } from '../core/membership/config.ts'
+import {
+  isTerminal,
+  type Member,
+  type MemberRecord,
+  type MemberUpdate
+} from '../core/membership/member.ts'
+import { layoutReport, type LayoutReport } from '../core/ring/layout-report.ts'
+import type { Founding } from '../mesh/genesis.ts'
+import { Mesh } from '../mesh/mesh.ts'
+import type { Address, Network, Unsubscribe } from '../net/network.ts'
+import { Files } from '../services/files/files.ts'
+import type { BlockStore } from '../storage/block-store.ts'
+import type { NodeStatusReply } from '../wire/node.ts'
+import { Colleagues, type ScrubOutcome } from './colleagues.ts'
+import { failuresTolerated, memberStatus, type NodeStatus } from './status.ts'
+
+/** Software version, for people. */
+export const AGENT = 'atoll/0.1.0'
+
+/** How often a leaving node looks whether all is handed over. */
+const LEAVE_POLL_MS = 100
+
+/** What a node stands on. The composition root builds the real ones, the test mesh simulated ones. */
+export type NodeComponents = {
+  network: Network
+  store: BlockStore
+  clock: Clock
+  random: Random
+  log: Logger
+  journal: NodeJournal
+}
+
+/** What a node wants kept over restarts. */
+export type NodeJournal = {
+  remember(members: readonly Member[]): Promise<void>
+  saveSelf(record: MemberRecord): Promise<void>
+  scrub: ScrubJournal
+}
+
+export type NodeSetup = {
+  founding: Founding
+  self: MemberRecord
+  membership: MembershipConfig
+  join: readonly Address[]
+  remembered: readonly MemberUpdate[]
+  blocks?: Partial<BlocksOptions>
+  onWaiting?: ((reason: string) => void) | undefined
+}
+
+export type PeerEvent = { peerId: PeerId; name: string }
+
+export type NodeEvents = {
+  'peer:joined': PeerEvent
+  'peer:suspected': PeerEvent
+  'peer:recovered': PeerEvent
+  /** Left, evicted, or gone after the grace. */
+  'peer:left': PeerEvent & { reason: 'left' | 'evicted' | 'gone' }
+  'layout:changed': { version: number; hash: string }
+  /** The node can't go on and is stopping. */
+  failed: MeshError
+}
+
+export class Node {
+  readonly files: Files
+  readonly blocks: Blocks
+  readonly mesh: Mesh
+  readonly #colleagues: Colleagues
+  readonly #components: NodeComponents
+  readonly #setup: NodeSetup
+  readonly #events = new Emitter<NodeEvents>()
+  readonly #stopping = new AbortController()
+  readonly #ended = Promise.withResolvers<void>()
+  #stopped: Promise<void> | undefined
+  #saving: Promise<void> = Promise.resolve()
+
+  constructor(components: NodeComponents, setup: NodeSetup) {
+    const { network, store, clock, random, log, journal } = components
+    this.#components = components
+    this.#setup = setup
+    this.mesh = new Mesh(
+      { network, clock, random, log, remember: (members) => journal.remember(members) },
+      { ...setup, agent: AGENT }
+    )
+    this.blocks = new Blocks(
+      { network, mesh: this.mesh, store, clock, log, scrubJournal: journal.scrub },
+      setup.blocks
+    )
+    this.files = new Files({ blocks: this.blocks }, { stopping: this.#stopping.signal })
+    this.#colleagues = new Colleagues({
+      network,
+      log,
+      mesh: this.mesh,
+      blocks: this.blocks,
+      agent: AGENT
+    })
+    this.#forwardEvents()
+  }
+
+  get peerId(): PeerId {
+    return this.mesh.self
+  }
+
+  get meshId(): MeshId {
+    return this.mesh.founding.meshId
+  }
+
+  /** Where others can join, with this node's id: arguments of `atoll join`. */
+  get addresses(): readonly string[] {
+    return this.#components.network.addresses().map((address) => `${address}/p2p/${this.peerId}`)
+  }
+
+  /** Resolves when the node serves and knows its mesh. Called by the factories. */
+  async start(): Promise<void> {
+    const { network, store, clock } = this.#components
+    const failed = Promise.withResolvers<never>()
+    const unsubscribe = this.mesh.on('fatal', (error) => failed.reject(error))
+    const waiting = (): void => {
+      this.#setup.onWaiting?.(this.mesh.lastFailure() ?? 'no answer yet')
+      timer = clock.after(5_000, waiting)
+    }
+    let timer = clock.after(5_000, waiting)
+    try {
+      await store.open()
+      await network.start()
+      this.mesh.start()
+      await Promise.race([this.mesh.joined(), failed.promise])
+      this.blocks.start()
+    } catch (error) {
+      await this.stop()
+      throw error
+    } finally {
+      unsubscribe()
+      timer.cancel()
+      failed.promise.catch(() => {})
+    }
+    this.mesh.on('fatal', (error) => {
+      this.#components.log.error('node.failed', { code: error.code, reason: error.message })
+      this.#events.emit('failed', error)
+      void this.stop()
+    })
+  }
+
+  /** Ends everything this node began: clean, in reverse order, idempotent. */
+  async stop(): Promise<void> {
+    this.#stopped ??= this.#stop()
+    await this.#stopped
+  }
+
+  /** Resolves when the node has stopped, whoever stopped it. */
+  get stopped(): Promise<void> {
+    return this.#ended.promise
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+
+  on<Name extends keyof NodeEvents>(
+    name: Name,
+    listener: (value: NodeEvents[Name]) => void
+  ): Unsubscribe {
+    return this.#events.on(name, listener)
+  }
+
+  /** How the mesh is, as this node sees it. Members that don't answer within 1.5 s have no usage. */
+  async status(): Promise<NodeStatus> {
+    const present = this.mesh.members().filter(({ state }) => !isTerminal(state))
+    const replies = await Promise.all(
+      present.map((member) => this.#colleagues.statusOf(member.record.peerId))
+    )
+    const own = this.blocks.status()
+    const sum = (of: (reply: NodeStatusReply) => number): number =>
+      replies.reduce((total, reply) => total + (reply === undefined ? 0 : of(reply)), 0)
+    const { version, hash } = this.mesh.layout()
+    return {
+      peerId: this.peerId,
+      meshId: this.meshId,
+      name: this.mesh.selfRecord().name,
+      addresses: this.addresses,
+      members: present.map((member, index) => memberStatus(member, replies[index]?.usedBytes)),
+      layout: { version, hash },
+      blocks: {
+        count: own.count,
+        bytes: own.bytes,
+        underReplicated: sum((reply) => reply.underReplicated),
+        missing: sum((reply) => reply.missing),
+        pendingMoves: sum((reply) => reply.pendingMoves)
+      },
+      failuresTolerated: failuresTolerated(present, this.mesh.founding.genesis.replication)
+    }
+  }
+
+  /** Why this node's disk takes no more blocks, once it does. */
+  storeFailure(): Error | undefined {
+    return this.#components.store.failure()
+  }
+
+  /** Who owns how much of the ring. */
+  ring(): LayoutReport {
+    return layoutReport(this.mesh.layout().layout)
+  }
+
+  /** Checks every block of every member that answers; mends what is damaged. */
+  async scrub(
+    options: { bytesPerSecond?: number; signal?: AbortSignal | undefined } = {}
+  ): Promise<ScrubOutcome[]> {
+    return await this.#colleagues.scrub(options)
+  }
+
+  /**
+   * Hands every block over to the others and leaves the mesh; then the node stops.
+   *
+   * @throws invalid-argument when it is the only member: there is nobody to hand over to
+   */
+  async leave(
+    options: {
+      onProgress?: (blocksLeft: number) => void
+      /** The others know; the node stops next. */
+      onDone?: () => void
+      signal?: AbortSignal | undefined
+    } = {}
+  ): Promise<void> {
+    const { store, clock } = this.#components
+    const takers = this.mesh
+      .members()
+      .filter(
+        ({ record, state }) =>
+          record.peerId !== this.peerId && !isTerminal(state) && record.status === 'up'
+      )
+    if (takers.length === 0) {
+      throw new MeshError(
+        'invalid-argument',
+        'This is the only member of its mesh: there is nobody to hand its blocks over to. ' +
+          'Just stop it, or join another node first'
+      )
+    }
+    this.mesh.beginLeave()
+    for (;;) {
+      const { count } = store.usage()
+      options.onProgress?.(count)
+      if (count === 0) break
+      options.signal?.throwIfAborted()
+      this.#stopping.signal.throwIfAborted()
+      await new Promise<void>((resolve) => {
+        clock.after(LEAVE_POLL_MS, resolve)
+      })
+    }
+    await this.mesh.endLeave()
+    options.onDone?.()
+    await this.stop()
+  }
+
+  async evict(peer: PeerId): Promise<void> {
+    await this.mesh.evict(peer)
+  }
+
+  async #stop(): Promise<void> {
+    const { network, store } = this.#components
+    this.#stopping.abort(new MeshError('stopped', 'The node is stopping'))
+    await this.blocks.stop()
+    await this.mesh.stop()
+    await network.stop()
+    await this.#saving
+    await store.close()
+    this.#ended.resolve()
+  }
+
+  #forwardEvents(): void {
+    const { journal, log } = this.#components
+    this.mesh.on('layout:changed', ({ version, hash }) =>
+      this.#events.emit('layout:changed', { version, hash })
+    )
+    this.mesh.on('self', (record) => {
+      this.#saving = this.#saving
+        .then(async () => {
+          await journal.saveSelf(record)
+        })
+        .catch((error: unknown) => log.warn('node.save_failed', { reason: errorMessage(error) }))
+    })
+    this.mesh.on('member', ({ kind, member }) => {
+      const event = { peerId: member.record.peerId, name: member.record.name }
+      if (event.peerId === this.peerId) return
+      if (kind === 'joined') this.#events.emit('peer:joined', event)
+      else if (kind === 'suspected') this.#events.emit('peer:suspected', event)
+      else if (kind === 'recovered') this.#events.emit('peer:recovered', event)
+      else if (kind === 'left' || kind === 'gone' || kind === 'evicted') {
+        this.#events.emit('peer:left', { ...event, reason: kind })
+      }
+    })
+  }
+}

@@ -1,0 +1,146 @@
+// One peer of a simulated mesh: what survives its restarts, and how it is built from that.
+
+import { assert } from '../base/assert.ts'
+import { peerId, sessionId, storeId } from '../base/ids.ts'
+import { silentLogger, type Logger } from '../base/log.ts'
+import { createRandom, type Random } from '../base/random.ts'
+import { toHex } from '../base/bytes.ts'
+import type { BlocksOptions } from '../blocks/blocks.ts'
+import type { ScrubState } from '../blocks/scrub.ts'
+import type { MembershipConfig } from '../core/membership/config.ts'
+import type { Member, MemberRecord } from '../core/membership/member.ts'
+import type { Founding } from '../mesh/genesis.ts'
+import { identityFromSeed, SEED_BYTES, type Identity } from '../mesh/identity.ts'
+import { MemoryNetwork } from '../net/memory/memory-network.ts'
+import type { MemoryWorld } from '../net/memory/memory-world.ts'
+import { Node, type NodeJournal } from '../node/node.ts'
+import { MemoryBlockStore, MemoryDisk } from '../storage/memory/memory-block-store.ts'
+
+export type SimulatedPeerOptions = {
+  index: number
+  capacityBytes: number
+  zone: string
+  membership: MembershipConfig
+  blocks?: Partial<BlocksOptions>
+  logger?: Logger
+}
+
+/** A machine: it may be switched off at any time and keeps its disk. */
+export class SimulatedPeer {
+  readonly identity: Identity
+  readonly disk: MemoryDisk = new MemoryDisk()
+  readonly #options: SimulatedPeerOptions
+  readonly #random: Random
+  readonly #store: string
+  #founding: Founding | undefined
+  #remembered: readonly Member[] = []
+  #incarnation = 0
+  #revision = 1
+  #scrub: ScrubState | undefined
+  #starts = 0
+  node: Node | undefined
+  store: MemoryBlockStore | undefined
+  network: MemoryNetwork | undefined
+
+  /** @param seed decides the peer's identity and everything random that it does. */
+  constructor(seed: number, options: SimulatedPeerOptions) {
+    this.#options = options
+    this.#random = createRandom(seed)
+    this.identity = identityFromSeed(this.#bytes(SEED_BYTES))
+    this.#store = toHex(this.#bytes(16))
+  }
+
+  get address(): string {
+    return `/memory/${this.#options.index}-${this.#starts}`
+  }
+
+  /** Builds the node and its parts as they are after a start; `start()` is the caller's. */
+  build(world: MemoryWorld, founding: Founding, join: readonly string[]): Node {
+    assert(this.node === undefined, 'the peer is switched off')
+    this.#starts += 1
+    this.#founding ??= founding
+    this.#incarnation += 1
+    const { capacityBytes, zone, membership, blocks, logger = silentLogger } = this.#options
+    const { arcCount } = this.#founding.genesis
+    const self: MemberRecord = {
+      peerId: peerId(this.identity.peerId),
+      incarnation: this.#incarnation,
+      session: sessionId(toHex(this.#bytes(8))),
+      storeId: storeId(this.#store),
+      revision: this.#revision,
+      name: `peer-${this.#options.index}`,
+      zone,
+      capacityBytes,
+      labels: [],
+      addresses: [],
+      status: 'up'
+    }
+    const network = new MemoryNetwork(
+      { world, log: logger },
+      { peerId: self.peerId, address: this.address, mesh: this.#founding.meshId }
+    )
+    const store = new MemoryBlockStore({ disk: this.disk, logger }, { capacityBytes, arcCount })
+    const random = createRandom(this.#random.u32())
+    const node = new Node(
+      { network, store, clock: world.clock, random, log: logger, journal: this.#journal(self) },
+      {
+        founding: this.#founding,
+        self,
+        membership,
+        join,
+        remembered: this.#remembered,
+        ...(blocks === undefined ? {} : { blocks })
+      }
+    )
+    this.node = node
+    this.store = store
+    this.network = network
+    return node
+  }
+
+  /** A power cut: nothing that wasn't durable survives, nobody is told. */
+  async kill(): Promise<void> {
+    const { node, store, network } = this
+    assert(node !== undefined && store !== undefined && network !== undefined, 'the peer runs')
+    this.node = undefined
+    store.faults.crash()
+    await network.stop()
+    // What is left of it only ends its timers; a dead machine writes nothing.
+    await node.stop().catch(() => {})
+  }
+
+  /** A polite stop. */
+  async stop(): Promise<void> {
+    const { node } = this
+    this.node = undefined
+    await node?.stop()
+  }
+
+  #journal(self: MemberRecord): NodeJournal {
+    const isCurrent = (): boolean => this.node?.mesh.selfRecord().session === self.session
+    return {
+      remember: (members) => {
+        if (isCurrent()) this.#remembered = members
+        return Promise.resolve()
+      },
+      saveSelf: ({ incarnation, revision }) => {
+        if (isCurrent()) {
+          this.#incarnation = incarnation
+          this.#revision = revision
+        }
+        return Promise.resolve()
+      },
+      scrub: {
+        load: () => Promise.resolve(this.#scrub),
+        save: (state) => {
+          this.#scrub = { ...state }
+          return Promise.resolve()
+        }
+      }
+    }
+  }
+
+  #bytes(count: number): Uint8Array {
+    return Uint8Array.from({ length: count }, () => this.#random.below(256))
+  }
+}

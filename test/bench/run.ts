@@ -1,0 +1,26 @@
+// Numbers, side by side, in one run:  npm run bench [-- files ring]
+
+import { run as files } from './files.ts'
+import { run as ring } from './ring.ts'
+
+const BENCHES: Readonly<Record<string, (print: (line: string) => void) => Promise<void>>> = {
+  files,
+  ring
+}
+
+const print = (line: string): void => {
+  process.stdout.write(`${line}\n`)
+}
+const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(BENCHES)
+for (const name of names) {
+  const bench = BENCHES[name]
+  if (bench === undefined) {
+    process.stderr.write(
+      `There is no bench "${name}"; there are ${Object.keys(BENCHES).join(', ')}\n`
+    )
+    process.exitCode = 2
+    break
+  }
+  print(`== ${name}`)
+  await bench(print)
+}

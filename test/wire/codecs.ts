@@ -1,0 +1,155 @@
+// Every codec of src/wire as one table: protocol folder → message name of its schema → codec. The
+// values are as they stand in vectors.json, where bytes are written in hexadecimal.
+
+import { concatBytes, toHex } from '../../src/base/bytes.ts'
+import { MeshError } from '../../src/base/errors.ts'
+import { BLOCK_FRAME_BYTES_MAX } from '../../src/base/limits.ts'
+import type { MemberUpdate } from '../../src/core/membership/member.ts'
+import type { MembershipMessage } from '../../src/core/membership/messages.ts'
+import {
+  decodeBlockReply,
+  decodeBlockRequest,
+  encodeBlockReply,
+  encodeBlockRequest,
+  type BlockReply,
+  type BlockRequest
+} from '../../src/wire/block.ts'
+import { encodeFrame, FrameDecoder, type Frame } from '../../src/wire/frame.ts'
+import {
+  decodeGenesis,
+  decodeSignedGenesis,
+  encodeGenesis,
+  encodeSignedGenesis,
+  type Genesis,
+  type SignedGenesis
+} from '../../src/wire/genesis.ts'
+import { decodeHello, encodeHello, type Hello } from '../../src/wire/hello.ts'
+import {
+  decodeMembershipMessage,
+  decodeRemembered,
+  encodeMembershipMessage,
+  encodeRemembered
+} from '../../src/wire/membership.ts'
+import {
+  decodeNodeRequest,
+  decodeNodeStatus,
+  decodeScrubReply,
+  encodeNodeRequest,
+  encodeNodeStatus,
+  encodeScrubReply,
+  type NodeRequest,
+  type NodeStatusReply,
+  type ScrubReply
+} from '../../src/wire/node.ts'
+
+/** What a vector may say besides its bytes. */
+type Context = {
+  /** How many ids the request had that a block reply answers. */
+  asked?: number | undefined
+  /** Longest frame accepted. */
+  frameBytesMax?: number | undefined
+}
+
+export type Codec = {
+  /** @returns a value fit for JSON. @throws what the codec throws */
+  decode(bytes: Uint8Array, context?: Context): unknown
+  /** @param value what `decode` returned, or its JSON. */
+  encode(value: unknown): Uint8Array
+}
+
+function hexBytes(text: string): Uint8Array {
+  return Uint8Array.from(Buffer.from(text, 'hex'))
+}
+
+/** Makes a codec speak JSON: the fields named are bytes, all others stay as they are. */
+function codec<T extends object>(parts: {
+  decode: (bytes: Uint8Array, context: Context) => T
+  encode: (value: T) => Uint8Array
+  bytes?: readonly string[]
+}): Codec {
+  const { bytes: fields = [] } = parts
+  return {
+    decode: (bytes, context = {}) => {
+      const entries = Object.entries(parts.decode(bytes, context))
+        .filter(([, value]) => value !== undefined)
+        .map(([key, value]) => [key, fields.includes(key) ? toHex(value as Uint8Array) : value])
+      return JSON.parse(JSON.stringify(Object.fromEntries(entries))) as unknown
+    },
+    encode: (value) => {
+      const entries = Object.entries(value as object).map(([key, field]) => [
+        key,
+        fields.includes(key) ? hexBytes(field as string) : field
+      ])
+      return parts.encode(Object.fromEntries(entries) as T)
+    }
+  }
+}
+
+/** Thrown for bytes that end in the middle of a frame: no fault of theirs, but no frame either. */
+export class Incomplete extends Error {}
+
+function decodeOneFrame(bytes: Uint8Array, context: Context): Frame {
+  const decoder = new FrameDecoder(context.frameBytesMax ?? BLOCK_FRAME_BYTES_MAX)
+  const [frame, ...others] = decoder.push(bytes)
+  if (frame === undefined || decoder.partial) throw new Incomplete('The frame is not complete')
+  if (others.length > 0) throw new Error('There is more than one frame')
+  return frame
+}
+
+export const CODECS: Readonly<Record<string, Readonly<Record<string, Codec>>>> = {
+  frame: {
+    Frame: codec<Frame>({ decode: decodeOneFrame, encode: encodeFrame, bytes: ['body'] })
+  },
+  genesis: {
+    Genesis: codec<Genesis>({ decode: decodeGenesis, encode: encodeGenesis, bytes: ['nonce'] }),
+    SignedGenesis: codec<SignedGenesis>({
+      decode: decodeSignedGenesis,
+      encode: encodeSignedGenesis,
+      bytes: ['genesis', 'signature']
+    })
+  },
+  hello: {
+    Hello: codec<Hello>({ decode: decodeHello, encode: encodeHello, bytes: ['signedGenesis'] })
+  },
+  membership: {
+    Message: codec<MembershipMessage>({
+      decode: decodeMembershipMessage,
+      encode: encodeMembershipMessage
+    }),
+    Remembered: codec<{ updates: MemberUpdate[] }>({
+      decode: (bytes) => ({ updates: decodeRemembered(bytes) }),
+      encode: ({ updates }) => encodeRemembered(updates)
+    })
+  },
+  block: {
+    Request: codec<BlockRequest>({
+      decode: decodeBlockRequest,
+      encode: (value) => concatBytes(encodeBlockRequest(value)),
+      bytes: ['bytes']
+    }),
+    Reply: codec<BlockReply>({
+      decode: (bytes, { asked }) => decodeBlockReply(bytes, asked ?? 0),
+      encode: (value) => concatBytes(encodeBlockReply(value)),
+      bytes: ['payload']
+    })
+  },
+  node: {
+    Request: codec<NodeRequest>({
+      decode: decodeNodeRequest,
+      encode: (value) => encodeNodeRequest(value)
+    }),
+    StatusReply: codec<NodeStatusReply>({ decode: decodeNodeStatus, encode: encodeNodeStatus }),
+    ScrubReply: codec<ScrubReply>({ decode: decodeScrubReply, encode: encodeScrubReply })
+  }
+}
+
+/** @returns the code of what `work` throws; "none" when it throws nothing. @throws anything else */
+export function codeOf(work: () => unknown): string {
+  try {
+    work()
+    return 'none'
+  } catch (error) {
+    if (error instanceof MeshError) return error.code
+    throw error
+  }
+}
