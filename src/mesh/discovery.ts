@@ -42,13 +42,9 @@ const DHT_TIMEOUT_MS: number = 10 * SECOND_MS
 
 type Backoff = { failures: number; notBeforeMs: number }
 
-/** Errors of a node that answers and refuses. */
+/** Errors of a node that answers and refuses; an eviction is taken in by the hello exchange. */
 function isRefusal(error: unknown): error is MeshError {
-  return (
-    isMeshError(error, 'wrong-mesh') ||
-    isMeshError(error, 'evicted') ||
-    isMeshError(error, 'version-mismatch')
-  )
+  return isMeshError(error, 'wrong-mesh') || isMeshError(error, 'version-mismatch')
 }
 
 export class Discovery {

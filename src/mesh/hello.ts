@@ -27,6 +27,8 @@ export type HelloComponents = {
   refusal: (peer: PeerId) => MeshError | undefined
   /** A peer has met another running node with this node's identity. */
   onCloned: (error: MeshError) => void
+  /** A peer of this mesh answers that this node was evicted from it. */
+  onEvicted: (peer: PeerId) => void
 }
 
 /** Keeps who is admitted: from the exchange until the last connection to the peer ends. */
@@ -62,7 +64,7 @@ export class HelloExchange implements Admission {
   /**
    * @throws wrong-mesh, version-mismatch, evicted; or why the peer couldn't be asked.
    */
-  async admit(peer: PeerId, options: { signal: AbortSignal }): Promise<void> {
+  async admit(peer: PeerId, options: { signal?: AbortSignal } = {}): Promise<void> {
     const running = this.#running.get(peer) ?? this.#ask(peer, options.signal)
     this.#running.set(peer, running)
     try {
@@ -72,12 +74,13 @@ export class HelloExchange implements Admission {
     }
   }
 
-  async #ask(peer: PeerId, signal: AbortSignal): Promise<void> {
-    const { network, onCloned } = this.#components
+  async #ask(peer: PeerId, signal: AbortSignal | undefined): Promise<void> {
+    const { network, onCloned, onEvicted } = this.#components
     const options = { timeoutMs: HELLO_TIMEOUT_MS, signal }
     const asked = network.request(peer, HELLO_PROTOCOL, encodeHello(this.#ownHello()), options)
     const body = await asked.catch((error: unknown) => {
       if (isMeshError(error, 'cloned-identity')) onCloned(error)
+      if (isMeshError(error, 'evicted')) onEvicted(peer)
       throw error
     })
     this.#accept(peer, decodeHello(body))
@@ -108,11 +111,9 @@ export class HelloExchange implements Admission {
     const found = this.#sessions.note(peer, session)
     if (found === 'changed') {
       // Whoever answers on the older connection shows whether its session still runs.
-      this.admit(peer, { signal: AbortSignal.timeout(HELLO_TIMEOUT_MS) }).catch(
-        (error: unknown) => {
-          log.debug('hello.not_asked', { peer, reason: errorMessage(error) })
-        }
-      )
+      this.admit(peer).catch((error: unknown) => {
+        log.debug('hello.not_asked', { peer, reason: errorMessage(error) })
+      })
     }
     if (found !== 'cloned') return
     log.warn('hello.cloned', { peer, session })

@@ -8,7 +8,7 @@ import type { Logger } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import type { MembershipConfig } from '../core/membership/config.ts'
 import type { MembershipEvent, MembershipInput } from '../core/membership/effects.ts'
-import type { Member, MemberRecord } from '../core/membership/member.ts'
+import type { Member, MemberRecord, MemberUpdate } from '../core/membership/member.ts'
 import { Membership } from '../core/membership/membership.ts'
 import type { MembershipMessage } from '../core/membership/messages.ts'
 import type { Network, Unsubscribe } from '../net/network.ts'
@@ -88,6 +88,16 @@ export class MemberDriver {
     this.#joinTimer = this.#components.clock.after(JOIN_RETRY_MS, () => {
       if (this.core.members().length < 2) this.swapTables(peer)
     })
+  }
+
+  /**
+   * Takes a refusal for what it says: `peer` serves nothing to a node that was evicted, so this is
+   * the only way in which one that missed the news, being away, hears it for sure.
+   */
+  hearEviction(peer: PeerId): void {
+    const record = this.core.self()
+    const update: MemberUpdate = { record, state: 'evicted', from: record.peerId }
+    this.step({ kind: 'message', from: peer, message: { kind: 'gossip', updates: [update] } })
   }
 
   /** Tells what is thought of a member to all at once; who misses it learns it from the probes. */

@@ -114,16 +114,12 @@ export class Mesh implements MeshView {
       log,
       signedGenesis: options.founding.signed,
       onCloned: (error) => this.#events.emit('fatal', error),
+      onEvicted: (peer) => this.#driver.hearEviction(peer),
       refusal: (peer) => refusalOf(peer, this.member(peer), this.others().length + 1),
       self: () => {
-        const { storeId, session, incarnation } = this.#driver.core.self()
-        return {
-          meshId: options.founding.meshId,
-          storeId,
-          session,
-          incarnation,
-          agent: options.agent
-        }
+        const { storeId, session, incarnation } = this.selfRecord()
+        const { meshId } = options.founding
+        return { meshId, storeId, session, incarnation, agent: options.agent }
       }
     })
     this.#discovery = new Discovery(

@@ -91,9 +91,10 @@ export class SimulatedMesh implements TestMesh {
     await this.clock.run(this.#peer(index).kill())
   }
 
-  async restart(index: number): Promise<Node> {
+  /** @param options.join whether it is told an address; else it has to know the others. */
+  async restart(index: number, options: { join: boolean } = { join: true }): Promise<Node> {
     if (this.#peer(index).node !== undefined) await this.clock.run(this.#peer(index).stop())
-    return await this.#start(index)
+    return await this.#start(index, options)
   }
 
   partition(groups: readonly (readonly number[])[]): void {
@@ -134,10 +135,10 @@ export class SimulatedMesh implements TestMesh {
     await this.stop()
   }
 
-  async #start(index: number): Promise<Node> {
+  async #start(index: number, options: { join: boolean } = { join: true }): Promise<Node> {
     const peer = this.#peer(index)
     const first = this.peers.find((other) => other !== peer && other.node !== undefined)
-    const join = first === undefined ? [] : [first.address]
+    const join = first === undefined || !options.join ? [] : [first.address]
     const node = peer.build(this.world, present(this.#founding, 'the mesh was founded'), join)
     await this.clock.run(node.start())
     const shown = driven(node, this.clock, ['files', 'blocks'])

@@ -416,6 +416,43 @@ describe('kill', () => {
     expect(nodeAt(mesh, 0).mesh.member(evicted)?.state).toBe('evicted')
     await expectReadable(mesh, files, [0, 1, 2])
   })
+
+  it('H-6 evict: a node that was off, and knows the others by itself, hears of it and ends', async () => {
+    await using mesh = await simulatedMesh({ peers: 4, seed: 20 })
+    // Long enough that it has written down who is here.
+    await mesh.advance(1_000)
+    await mesh.kill(3)
+    await nodeAt(mesh, 0).evict(nodeAt(mesh, 3).peerId)
+    await mesh.advance(60_000)
+
+    const codes: string[] = []
+    const back = await mesh.restart(3, { join: false })
+    back.on('failed', ({ code }) => codes.push(code))
+    await mesh.advance(5_000)
+
+    expect(codes).toEqual(['evicted'])
+    // It keeps what it heard: the next start needs nobody to tell.
+    for (const index of [0, 1, 2]) await mesh.kill(index)
+    await mesh.kill(3)
+    await expect(mesh.restart(3, { join: false })).rejects.toMatchObject({ code: 'evicted' })
+  })
+
+  it('H-6 evict: a node that was cut off hears of it when it is back, and ends', async () => {
+    await using mesh = await simulatedMesh({ peers: 4, seed: 21 })
+    const codes: string[] = []
+    nodeAt(mesh, 3).on('failed', ({ code }) => codes.push(code))
+    mesh.partition([[0, 1, 2], [3]])
+    await mesh.advance(30_000)
+    await nodeAt(mesh, 0).evict(nodeAt(mesh, 3).peerId)
+    await mesh.advance(60_000)
+    expect(codes).toEqual([])
+
+    mesh.heal()
+    await mesh.advance(20_000)
+
+    expect(codes).toEqual(['evicted'])
+    expect(mesh.peers[3]?.network?.running).toBe(false)
+  })
 })
 
 describe('scrub', () => {

@@ -23,7 +23,13 @@ const IDENTITY = identityFromSeed(new Uint8Array(32))
 const FOUNDING = foundMesh(IDENTITY, { createdMs: 0, nonce: new Uint8Array(16) })
 const OTHER_MESH = meshId('f'.repeat(64))
 
-type Peer = { network: MemoryNetwork; hello: HelloExchange; refusal: MeshError | undefined }
+type Peer = {
+  network: MemoryNetwork
+  hello: HelloExchange
+  refusal: MeshError | undefined
+  /** Who told it that it was evicted. */
+  evictedBy: string[]
+}
 
 class Pair {
   readonly clock: VirtualClock = new VirtualClock()
@@ -42,6 +48,7 @@ class Pair {
       signedGenesis: FOUNDING.signed,
       refusal: () => peer.refusal,
       onCloned: () => {},
+      onEvicted: (by) => peer.evictedBy.push(by),
       self: () => ({
         meshId: mesh,
         storeId: storeId('0'.repeat(32)),
@@ -50,7 +57,7 @@ class Pair {
         agent: 'test'
       })
     })
-    const peer: Peer = { network, hello, refusal: undefined }
+    const peer: Peer = { network, hello, refusal: undefined, evictedBy: [] }
     network.handle(WORK, { frameBytesMax: 1_000, servedPerPeerMax: 4 }, (body) => body)
     await network.start()
     return peer
@@ -159,6 +166,7 @@ describe('hello', () => {
     const [a, b] = [await pair.peer(), await pair.peer()]
     b.refusal = new MeshError('evicted', 'Put out')
     expect(await pair.ask(a, b)).toBe('evicted')
+    expect([a.evictedBy, b.evictedBy]).toEqual([[b.network.peerId], []])
 
     b.refusal = undefined
     await pair.clock.advance(1_000)
