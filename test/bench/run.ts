@@ -1,11 +1,13 @@
-// Numbers, side by side, in one run:  npm run bench [-- files ring]
+// Numbers, side by side, in one run:  npm run bench [-- files ring raft]
 
 import { run as files } from './files.ts'
+import { run as raft } from './raft.ts'
 import { run as ring } from './ring.ts'
 
 const BENCHES: Readonly<Record<string, (print: (line: string) => void) => Promise<void>>> = {
   files,
-  ring
+  ring,
+  raft
 }
 
 const print = (line: string): void => {

@@ -93,7 +93,9 @@ export function onVote(raft: RaftState, message: Message, kind: VoteKind): void 
     raft.vote === from ||
     (raft.vote === NO_REPLICA && raft.leader === NO_REPLICA) ||
     (kind === 'pre-vote' && term > raft.term)
-  if (!isFree || !raft.log.isUpToDate(index, logTerm)) {
+  // A replica that never had members may stand in for one that lost its disk and had voted.
+  const isBlank = raft.voters.incoming.length === 0
+  if (!isFree || isBlank || !raft.log.isUpToDate(index, logTerm)) {
     rejectVote(raft, message, kind)
     return
   }

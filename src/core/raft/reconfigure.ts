@@ -6,6 +6,7 @@ import { applyChange, isVoter } from './config-change.ts'
 import type { ChangeProblem, Membership } from './config-change.ts'
 import { NO_REPLICA } from './messages.ts'
 import type { ConfigChange } from './messages.ts'
+import { answerConfirmed } from './read-index.ts'
 import { broadcastAppend, sendAppend, tryCommit } from './replication.ts'
 import { becomeFollower } from './roles.ts'
 import type { RaftState } from './state.ts'
@@ -43,4 +44,6 @@ function onOwnChange(raft: RaftState): void {
   if (tryCommit(raft)) broadcastAppend(raft)
   else raft.forEachPeer((id) => sendAppend(raft, id, false))
   if (!isVoter(raft.members.config, raft.transferTo)) raft.transferTo = NO_REPLICA
+  // Those that reads still waited for may be gone.
+  answerConfirmed(raft)
 }
