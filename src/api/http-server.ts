@@ -89,13 +89,17 @@ export async function serveHttpApi(
   }
 }
 
+/** @throws invalid-argument unless `host` is one that only this machine reaches */
+export function checkApiHost(host: string): void {
+  if (['127.0.0.1', '::1', 'localhost'].includes(host)) return
+  throw new MeshError(
+    'invalid-argument',
+    `Cannot serve the API on ${host}: it is for this machine only; use 127.0.0.1`
+  )
+}
+
 async function listen(server: Server, options: { host: string; port: number }): Promise<number> {
-  if (!['127.0.0.1', '::1', 'localhost'].includes(options.host)) {
-    throw new MeshError(
-      'invalid-argument',
-      `Cannot serve the API on ${options.host}: it is for this machine only; use 127.0.0.1`
-    )
-  }
+  checkApiHost(options.host)
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => {
       reject(

@@ -329,7 +329,8 @@ describe('malformed words', () => {
       [['--label', 'novalue'], /is not a label; write KEY=VALUE/],
       [['--zone', ''], /1 to 63 printable characters/],
       [['--preset', 'moon'], /local, lan or wan/],
-      [['--api', 'nowhere'], /it takes HOST:PORT/]
+      [['--api', 'nowhere'], /it takes HOST:PORT/],
+      [['--api', '0.0.0.0:0'], /it is for this machine only/]
     ] as const) {
       expectError(await atoll(['up', '--data', dir, '--json', ...words]), text)
       await expect(fingerprint(dir)).rejects.toThrow('ENOENT')

@@ -7,7 +7,7 @@ import { parseDuration, parseSize } from '../../base/units.ts'
 import type { MembershipPreset } from '../../core/membership/config.ts'
 import { createNode, type LocalNode } from '../../node/create-node.ts'
 import type { NodeOptions } from '../../node/options.ts'
-import { serveHttpApi, type HttpApi } from '../http-server.ts'
+import { checkApiHost, serveHttpApi, type HttpApi } from '../http-server.ts'
 import {
   collect,
   dataDirOf,
@@ -114,6 +114,7 @@ function nodeOptionsOf(options: UpOptions, context: CommandContext): NodeOptions
   }
 }
 
+/** Before anything is written: a refusal must not leave a mesh behind. */
 function parseApi(text: string): { host: string; port: number } {
   const match = /^(.*):(\d{1,5})$/.exec(text)
   const port = Number(match?.[2])
@@ -123,7 +124,9 @@ function parseApi(text: string): { host: string; port: number } {
       `Cannot use --api "${text}": it takes HOST:PORT, such as 127.0.0.1:4646`
     )
   }
-  return { host: (match[1] ?? '').replace(/^\[|\]$/g, ''), port }
+  const host = (match[1] ?? '').replace(/^\[|\]$/g, '')
+  checkApiHost(host)
+  return { host, port }
 }
 
 function announce(started: {
