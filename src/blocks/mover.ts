@@ -12,6 +12,7 @@ import { ownersOf } from '../core/ring/layout.ts'
 import type { MeshView } from '../mesh/view.ts'
 import type { Unsubscribe } from '../net/network.ts'
 import type { BlockStore } from '../storage/block-store.ts'
+import { delayAfter, UNSEEN, type ArcWork, type Outcome } from './arc-work.ts'
 import type { BlockClient } from './block-client.ts'
 import { readOrReport } from './block-server.ts'
 
@@ -35,22 +36,6 @@ export type MoverComponents = {
   onDamaged: (id: BlockId) => void
 }
 
-type ArcWork = {
-  /** Owners believed to have a live copy; the fewest go first. */
-  copies: number
-  round: number
-  /** Not before this instant of the monotonic clock. */
-  notBeforeMs: number
-  underReplicated: number
-  /** The last look at it found nothing to do but wait. */
-  stuck: boolean
-}
-
-type Outcome = 'done' | 'soon' | 'later'
-
-/** Retries of an arc slow down to this power of two; a peer that comes back hurries them. */
-const RETRY_DOUBLINGS_MAX = 5
-
 export class Mover {
   readonly #components: MoverComponents
   readonly #options: MoverOptions
@@ -61,6 +46,8 @@ export class Mover {
   readonly #unsubscribe: Unsubscribe[] = []
   readonly #idle: (() => void)[] = []
   #timer: Timer | undefined
+  /** When it fires, by the monotonic clock. */
+  #timerMs = 0
   #running = false
 
   constructor(components: MoverComponents, options: Partial<MoverOptions> = {}) {
@@ -138,11 +125,10 @@ export class Mover {
     const known = this.#dirty.get(arc)
     const copies = this.#liveCopies(arc)
     if (known === undefined) {
-      this.#dirty.set(arc, { copies, round: 0, notBeforeMs, underReplicated: 0, stuck: false })
+      this.#dirty.set(arc, { ...UNSEEN, copies, notBeforeMs, underReplicated: 0 })
     } else {
+      Object.assign(known, UNSEEN)
       known.copies = copies
-      known.round = 0
-      known.stuck = false
       known.notBeforeMs = Math.min(known.notBeforeMs, notBeforeMs)
     }
   }
@@ -168,10 +154,17 @@ export class Mover {
     this.#wake(0)
   }
 
+  /** Later at most: who marks arcs all the time must not put off what is due. */
   #wake(delayMs: number): void {
-    if (!this.#running) return
+    const { clock } = this.#components
+    const atMs = clock.monotonicMs() + delayMs
+    if (!this.#running || (this.#timer !== undefined && this.#timerMs <= atMs)) return
     this.#timer?.cancel()
-    this.#timer = this.#components.clock.after(delayMs, () => this.#schedule())
+    this.#timerMs = atMs
+    this.#timer = clock.after(delayMs, () => {
+      this.#timer = undefined
+      this.#schedule()
+    })
   }
 
   #schedule(): void {
@@ -212,11 +205,9 @@ export class Mover {
       this.#dirty.delete(arc)
       return
     }
-    const { retryMs } = this.#options
-    const delayMs =
-      outcome === 'soon' ? retryMs / 100 : retryMs * 2 ** Math.min(round, RETRY_DOUBLINGS_MAX)
-    work.round = round + 1
     work.stuck = outcome === 'later' && this.#someOwnerIsAway(arc)
+    work.round = round
+    const delayMs = delayAfter(work, outcome, this.#options.retryMs)
     work.notBeforeMs = this.#components.clock.monotonicMs() + delayMs
   }
 
@@ -237,7 +228,8 @@ export class Mover {
     }
     if (!plan.again) return 'done'
     // When all that was lacking has been sent, look again at once: to drop, or to be done.
-    return sent.length > 0 && sent.every(Boolean) ? 'soon' : 'later'
+    if (sent.length > 0) return sent.every(Boolean) ? 'soon' : 'later'
+    return [...answers.values()].every(({ reached }) => reached) ? 'waiting' : 'later'
   }
 
   async #ask(

@@ -253,6 +253,22 @@ describe('copies', () => {
     await expectReadable(mesh, files)
   })
 
+  it('hand-over on leave takes as long as the copies, not a retry of the mover', async () => {
+    // With the retry of a real node, of 5 s.
+    await using mesh = await simulatedMesh({ peers: 4, seed: 22, blocks: { mover: {} } })
+    const files = await putFiles(mesh, 60)
+    await mesh.settle()
+
+    const startedMs = mesh.clock.monotonicMs()
+    await nodeAt(mesh, 3).leave()
+    const tookMs = mesh.clock.monotonicMs() - startedMs
+
+    expect(tookMs).toBeLessThan(2_000)
+    await mesh.peers[3]?.stop()
+    await mesh.settle()
+    for (const { cid } of files) expect(holdersIn(mesh, cid as BlockId)).toEqual([0, 1, 2])
+  })
+
   it('two nodes joining while one leaves: copies and files stay, in the end all agree', async () => {
     await using mesh = await simulatedMesh({ peers: 5, seed: 10 })
     const files = await putFiles(mesh, 60)

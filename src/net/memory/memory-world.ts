@@ -57,6 +57,8 @@ export class MemoryWorld {
   }
 
   attach(node: MemoryNetwork, address: Address): void {
+    // What is left of an earlier process: another one never goes on with its connections.
+    for (const pair of this.#pairsOf(node.peerId)) this.#drop(pair)
     this.#nodes.set(node.peerId, node)
     this.#addresses.set(address, node.peerId)
   }
