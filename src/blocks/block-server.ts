@@ -1,7 +1,7 @@
 // Answering other peers about the blocks held here: protocols/block.
 
 import { isMeshError } from '../base/errors.ts'
-import type { BlockId } from '../base/ids.ts'
+import type { BlockId, PeerId } from '../base/ids.ts'
 import type { Body, RequestHandler } from '../net/network.ts'
 import type { MeshView } from '../mesh/view.ts'
 import type { BlockStore } from '../storage/block-store.ts'
@@ -11,7 +11,7 @@ export type BlockServerComponents = {
   store: BlockStore
   mesh: MeshView
   /** A block came in that this node may not be an owner of: it has to be looked after. */
-  onReceived: (id: BlockId) => void
+  onReceived: (id: BlockId, from: PeerId) => void
   /** The copy here is bad or lost although the index had it. */
   onDamaged: (id: BlockId) => void
 }
@@ -22,7 +22,7 @@ export function createBlockServer(components: BlockServerComponents): RequestHan
   const reply = (rest: { held?: boolean[]; payload?: Uint8Array } = {}): Body =>
     encodeBlockReply({ ...rest, layoutHash: mesh.layout().hash })
 
-  return async (body) => {
+  return async (body, { peer }) => {
     const request = decodeBlockRequest(body)
     switch (request.kind) {
       case 'have':
@@ -31,7 +31,7 @@ export function createBlockServer(components: BlockServerComponents): RequestHan
         return reply({ payload: await readOrReport(components, request.id) })
       case 'put':
         await store.put(request.id, request.bytes)
-        components.onReceived(request.id)
+        components.onReceived(request.id, peer)
         return reply()
       case 'delete':
         for (const id of request.ids) await store.delete(id)

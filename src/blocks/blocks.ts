@@ -14,6 +14,7 @@ import { BlockReader } from './block-reader.ts'
 import { createBlockServer } from './block-server.ts'
 import { BlockWriter, type WriteResult } from './block-writer.ts'
 import { Mover, type MoverOptions } from './mover.ts'
+import { RecentWriters } from './recent-writers.ts'
 import { scrub, type ScrubJournal, type ScrubReport } from './scrub.ts'
 
 export type BlocksComponents = {
@@ -58,6 +59,7 @@ export class Blocks {
   readonly #repairs = new Semaphore(REPAIRS_AT_ONCE)
   readonly #mending = new Map<BlockId, Promise<boolean>>()
   readonly #missing = new Set<BlockId>()
+  readonly #writers = new RecentWriters()
   readonly #stopping = new AbortController()
   #scrubbing: Promise<ScrubReport> | undefined
   #scrubTimer: Timer | undefined
@@ -90,10 +92,14 @@ export class Blocks {
       onDamaged,
       onLacking: (id, bytes, lacking) => void this.#supply(id, bytes, lacking)
     })
-    const onReceived = (id: BlockId): void => {
+    const onReceived = (id: BlockId, from: PeerId): void => {
       this.#missing.delete(id)
       if (!this.#mover.owns(id)) this.#mover.mark(id)
+      else this.#writers.note(from, this.#mover.arcOf(id), clock.monotonicMs())
     }
+    network.onDisconnected((peer) => {
+      this.#mover.markArcs(this.#writers.take(peer, clock.monotonicMs()))
+    })
     network.handle(
       BLOCK_PROTOCOL,
       BLOCK_PROTOCOL_OPTIONS,

@@ -86,15 +86,23 @@ export class Mover {
 
   /** Looks at one block's arc: an owner may lack the block, or this node is no owner of it. */
   mark(id: BlockId): void {
-    this.#mark(arcOf(id, this.#components.mesh.layout().layout.arcCount), this.#options.retryMs / 5)
-    this.#wake(this.#options.retryMs / 5)
+    this.markArcs([this.arcOf(id)])
+  }
+
+  /** Looks at arcs of which an owner may lack a block. */
+  markArcs(arcs: readonly number[]): void {
+    const delayMs = this.#options.retryMs / 5
+    for (const arc of arcs) this.#mark(arc, delayMs)
+    if (arcs.length > 0) this.#wake(delayMs)
+  }
+
+  arcOf(id: BlockId): number {
+    return arcOf(id, this.#components.mesh.layout().layout.arcCount)
   }
 
   /** Whether this node is an owner of a block's arc. */
   owns(id: BlockId): boolean {
-    return this.#owners(arcOf(id, this.#components.mesh.layout().layout.arcCount)).includes(
-      this.#components.mesh.self
-    )
+    return this.#owners(this.arcOf(id)).includes(this.#components.mesh.self)
   }
 
   /** Blocks held here of which an owner is known to lack its copy. */

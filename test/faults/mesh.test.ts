@@ -375,6 +375,22 @@ describe('kill', () => {
     expect(outcomes).toEqual(new Set(['cut off', 'acknowledged']))
   })
 
+  it('kill of the writer after the majority, before the last owner: it gets its copy by itself', async () => {
+    await using mesh = await simulatedMesh({ peers: 4, seed: 23 })
+    const { id, bytes } = blockWhere((block) => !ownersIn(mesh, block).includes(0))
+    const [writer, last] = [mesh.peers[0], mesh.peers[3]]
+    assert(writer !== undefined && last !== undefined, 'the peers are there')
+    mesh.world.block(writer.identity.peerId, last.identity.peerId)
+    await nodeAt(mesh, 0).files.put(bytes)
+    await mesh.kill(0)
+    mesh.heal()
+    expect(holdersIn(mesh, id)).toEqual([1, 2])
+
+    await mesh.advance(30_000)
+
+    expect(holdersIn(mesh, id)).toEqual([1, 2, 3])
+  })
+
   it('a put that was cut off resumes without sending again what is there', async () => {
     await using mesh = await simulatedMesh({ peers: 4, seed: 14 })
     const bytes = chunks(30)
