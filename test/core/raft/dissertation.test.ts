@@ -233,6 +233,9 @@ describe('§4.3 joint consensus', () => {
     leader.raft.proposeConfigChange(changeOf('remove 2'))
     group.settle()
     expect(leader.raft.configState).toEqual(joint)
+    expect(leader.events).toContainEqual(
+      expect.objectContaining({ type: 'config-change-refused', reason: 'joint' })
+    )
     leader.raft.proposeConfigChange(changeOf(''))
     group.settle()
     expect(group.at(2).raft.configState).toEqual(configOf([1, 2], { learners: [3] }))
@@ -253,9 +256,22 @@ describe('§4.3 joint consensus', () => {
   it('a new leader leaves the joint configuration of its predecessor', () => {
     const members = configOf([1, 2], { votersOutgoing: [1, 2, 3], autoLeave: true })
     const group = new Group([1, 2, 3].map((id) => ({ id, members })))
-    group.elect(2)
-    expect(group.at(2).raft.configState).toEqual(configOf([1, 2]))
+    const leader = group.elect(2)
+    expect(leader.raft.configState).toEqual(configOf([1, 2]))
+    expect(leader.applied.map(({ type }) => type)).toEqual(['normal', 'config-change'])
   })
+})
+
+it('§4.3 leaving is proposed once, when all before it is applied', () => {
+  const members = configOf([1, 2], { votersOutgoing: [1, 2, 3], autoLeave: true })
+  const one = replica({ members, terms: [1, 1, 1], term: 1, commit: 1 })
+  one.lead()
+  one.step({ type: 'append-response', from: 2, term: 2, index: 2 })
+  one.drain()
+  expect(one.log).toBe('1/1 1/2 1/3 2/4')
+  one.step({ type: 'append-response', from: 2, term: 2, index: 4 })
+  one.drain()
+  expect(one.log).toBe('1/1 1/2 1/3 2/4 2/5')
 })
 
 describe('§6.4 reads without log entries', () => {

@@ -81,6 +81,89 @@ describe('committing', () => {
     expect(take().apply?.entries).toEqual(entries)
   })
 
+  it('a leader that leads again does not trust what it knew of others in its earlier term', () => {
+    const one = replica({ config: PLAIN })
+    one.lead()
+    one.raft.propose([bytes('a'), bytes('b')])
+    one.drain()
+    // 2 has all three; 3 has none, and 1 sees none of it committed.
+    one.step({ type: 'heartbeat-response', from: 2, term: 1 })
+    const match = one.state.progressOf(2)
+    expect(match?.match).toBe(0)
+    one.step({ type: 'append-response', from: 2, term: 1, index: 1 })
+    expect(one.state.progressOf(2)?.match).toBe(1)
+    one.step({ type: 'append', from: 3, term: 2 })
+    one.drain()
+    one.lead()
+    expect(one.state.progressOf(2)).toMatchObject({ match: 0, next: one.state.log.lastIndex })
+  })
+
+  it('asynchronous: an acknowledgement of entries that were replaced in the same term is ignored', () => {
+    const { raft, take, write } = asyncReplica()
+    const entries = [normal(1, 1, 'x')]
+    raft.step(createMessage({ type: 'append', from: 2, to: 1, term: 1, entries }))
+    raft.step(createMessage({ type: 'vote', from: 3, to: 1, term: 2, index: 5, logTerm: 1 }))
+    const first = write(take().append as Message)
+    const others = [normal(2, 1, 'y')]
+    raft.step(
+      createMessage({ type: 'append', from: 3, to: 1, term: 2, entries: others, commit: 1 })
+    )
+    raft.step(first.find(({ from }) => from === APPEND_THREAD) as Message)
+    expect(raft.state.log.unstable.entries).toEqual(others)
+    expect(take()).toMatchObject({ append: { entries: others }, apply: undefined })
+  })
+
+  it('asynchronous: what takes the place of entries on their way to the disk is written too', () => {
+    const { raft, take } = asyncReplica()
+    const entries = [1, 2, 3, 4].map((index) => normal(1, index))
+    raft.step(createMessage({ type: 'append', from: 2, to: 1, term: 1, entries }))
+    expect(take().append?.entries).toEqual(entries)
+    const others = [normal(2, 3, 'y')]
+    const draft = { type: 'append', from: 3, to: 1, term: 2, index: 2, logTerm: 1 } as const
+    raft.step(createMessage({ ...draft, entries: others }))
+    expect(take().append?.entries).toEqual(others)
+  })
+
+  it('asynchronous: what follows a snapshot is written, whatever was on its way before', () => {
+    const { raft, take } = asyncReplica()
+    const entries = Array.from({ length: 8 }, (_, place) => normal(1, place + 1))
+    raft.step(createMessage({ type: 'append', from: 2, to: 1, term: 1, entries }))
+    take()
+    const configState = configOf([1, 2, 3])
+    const snapshot = { index: 5, term: 2, configState, data: bytes('') }
+    raft.step(createMessage({ type: 'snapshot', from: 3, to: 1, term: 2, snapshot }))
+    expect(take().append).toMatchObject({ snapshot, entries: [] })
+    const next = [normal(2, 6)]
+    const draft = { type: 'append', from: 3, to: 1, term: 2, index: 5, logTerm: 2 } as const
+    raft.step(createMessage({ ...draft, entries: next }))
+    expect(take().append?.entries).toEqual(next)
+  })
+
+  it('no more is handed out to be applied than the limit, and the rest when that is done', () => {
+    const one = replica({ members: configOf([1]), config: { committedBytesMax: 300 } })
+    one.lead()
+    one.raft.propose(Array.from({ length: 10 }, () => new Uint8Array(100)))
+    const counts: number[] = []
+    while (one.raft.hasReady()) counts.push(one.process().committedEntries.length)
+    expect(counts.filter((count) => count > 0)).toEqual([2, 2, 2, 2, 2])
+    expect(one.applied).toHaveLength(11)
+  })
+
+  it('asynchronous: the limit is on all that was handed out and is not applied', () => {
+    const { raft, take, write } = asyncReplica()
+    const sizes = Array.from({ length: 6 }, (_, place) => ({
+      ...normal(1, place + 1),
+      data: new Uint8Array(2_000_000)
+    }))
+    raft.step(createMessage({ type: 'append', from: 2, to: 1, term: 1, entries: sizes, commit: 6 }))
+    for (const answer of write(take().append as Message)) if (answer.to === 1) raft.step(answer)
+    const first = take().apply as Message
+    expect(first.entries.map(({ index }) => index)).toEqual([1, 2])
+    expect(raft.hasReady()).toBe(false)
+    for (const answer of first.responses) raft.step(answer)
+    expect(take().apply?.entries.map(({ index }) => index)).toEqual([3, 4])
+  })
+
   it('asynchronous append, ABA: an old acknowledgement does not stand for an equal new entry', () => {
     const { raft, take, write } = asyncReplica()
     const append = (from: number, term: number, of: number): void => {
@@ -143,6 +226,17 @@ describe('votes', () => {
     group.isolate(1)
     group.tick(2 * RAFT_DEFAULTS.electionTicks)
     expect(group.at(1).state).toMatchObject({ role: 'follower', vote: 1 })
+  })
+
+  it('votes of one campaign do not count in the next', () => {
+    const one = replica({ members: configOf([1, 2, 3, 4, 5]), config: PLAIN })
+    one.raft.campaign()
+    one.drain()
+    one.step({ type: 'vote-response', from: 2, term: 1 })
+    one.raft.campaign()
+    one.drain()
+    one.step({ type: 'vote-response', from: 3, term: 2 })
+    expect(one.state).toMatchObject({ role: 'candidate', term: 2 })
   })
 
   it('logs are compared by the term of their end first, by length second', () => {
@@ -264,6 +358,44 @@ describe('members', () => {
     one.raft.campaign()
     expect(one.state.role).toBe('follower')
     expect(one.raft.take().committedEntries).toEqual([])
+  })
+
+  it('a replica whose log waits for a snapshot says that it may not lead', () => {
+    const one = replica({ terms: [1], term: 1 })
+    const snapshot = { index: 9, term: 2, configState: configOf([1, 2, 3]), data: bytes('') }
+    one.step({ type: 'snapshot', from: 2, term: 2, snapshot })
+    one.raft.campaign()
+    expect(one.events.at(-1)).toEqual({ type: 'campaign-refused', reason: 'unpromotable' })
+  })
+
+  it('a snapshot older than the log begins is answered and not installed', () => {
+    const configState = configOf([1, 2, 3])
+    const one = replica({ snapshot: { index: 9, term: 2, configState, data: bytes('') } })
+    const snapshot = { index: 5, term: 1, configState, data: bytes('') }
+    one.step({ type: 'snapshot', from: 2, term: 3, snapshot })
+    const ready = one.process()
+    expect(ready.snapshot).toBeUndefined()
+    expect(ready.messages).toMatchObject([{ type: 'append-response', index: 9 }])
+    expect(one.state.log.committed).toBe(9)
+  })
+
+  it('with fewer voters more is committed, at once', () => {
+    const one = replica({ members: configOf([1, 2, 3, 4]) })
+    one.lead()
+    one.raft.proposeConfigChange(changeOf('remove 4'))
+    one.step({ type: 'append-response', from: 2, term: 1, index: 1 })
+    one.step({ type: 'append-response', from: 3, term: 1, index: 1 })
+    one.drain()
+    expect(one.state.log.applied).toBe(1)
+    one.raft.proposeConfigChange(changeOf('remove 4'))
+    one.raft.propose([bytes('x')])
+    one.drain()
+    const { lastIndex } = one.state.log
+    one.step({ type: 'append-response', from: 2, term: 1, index: lastIndex })
+    one.step({ type: 'append-response', from: 3, term: 1, index: lastIndex - 1 })
+    one.drain()
+    expect(one.raft.configState.voters).toEqual([1, 2, 3])
+    expect(one.state.log.committed).toBe(lastIndex)
   })
 
   it('nobody campaigns with a committed change that is not applied', () => {
@@ -406,6 +538,57 @@ describe('liveness', () => {
     expect(group.at(3).state.log.lastIndex).toBe(leader.state.log.lastIndex)
   })
 
+  it('a member that needs a snapshot is sent none of the entries that do not follow its log', () => {
+    const configState = configOf([1, 2, 3])
+    const one = replica({ snapshot: { index: 9, term: 2, configState, data: bytes('') }, term: 2 })
+    one.lead()
+    const reject = { type: 'append-response', from: 2, term: 3, reject: true } as const
+    one.step({ ...reject, index: 9, rejectHint: 0 })
+    expect(one.state.progressOf(2)?.state).toBe('snapshot')
+    one.drain()
+    one.step({ type: 'append-response', from: 2, term: 3, index: 4 })
+    expect([one.state.progressOf(2)?.state, one.drain()]).toEqual(['snapshot', []])
+    one.step({ type: 'append-response', from: 2, term: 3, index: 9 })
+    expect(one.state.progressOf(2)?.state).toBe('replicate')
+  })
+
+  it('an old refusal does not move a member back', () => {
+    const one = replica({ terms: [1, 1, 1, 1, 1], term: 1, config: PLAIN })
+    one.lead()
+    one.drain()
+    const reject = { type: 'append-response', from: 2, term: 2, reject: true } as const
+    one.step({ ...reject, index: 5, rejectHint: 3, logTerm: 1 })
+    expect(one.state.progressOf(2)?.next).toBe(4)
+    one.step({ ...reject, index: 5, rejectHint: 1, logTerm: 1 })
+    expect(one.state.progressOf(2)?.next).toBe(4)
+    one.step({ type: 'append-response', from: 2, term: 2, index: 3 })
+    one.step({ ...reject, index: 2, rejectHint: 0 })
+    expect(one.state.progressOf(2)).toMatchObject({ state: 'replicate', match: 3 })
+  })
+
+  it('a refusal never moves a member below what it has', () => {
+    const one = replica({ terms: [1, 1, 1, 1, 1], term: 1, config: PLAIN })
+    one.lead()
+    one.step({ type: 'append-response', from: 2, term: 2, index: 5 })
+    one.raft.reportUnreachable(2)
+    one.drain()
+    const reject = { type: 'append-response', from: 2, term: 2, reject: true } as const
+    one.step({ ...reject, index: 5, rejectHint: 1, logTerm: 1 })
+    expect(one.state.progressOf(2)).toMatchObject({ state: 'probe', match: 5, next: 6 })
+  })
+
+  it('a transfer orders no election before the target has everything', () => {
+    const one = replica()
+    one.lead()
+    one.raft.propose([bytes('a')])
+    one.raft.transferLeader(2)
+    one.drain()
+    one.step({ type: 'append-response', from: 2, term: 1, index: 1 })
+    expect(one.drain().map(({ type }) => type)).not.toContain('timeout-now')
+    one.step({ type: 'append-response', from: 2, term: 1, index: 2 })
+    expect(one.drain().map(({ type }) => type)).toContain('timeout-now')
+  })
+
   it('a transfer to one that dies does not stop the group', () => {
     const group = Group.of(3)
     const leader = group.elect(1)
@@ -458,6 +641,34 @@ describe('reads', () => {
     one.step({ type: 'heartbeat-response', from: 2, term: 1, readSequence: 1 })
     one.drain()
     expect(one.reads).toEqual([])
+  })
+
+  it('a read that its leader could not confirm is not confirmed when it leads again', () => {
+    const one = replica({ config: PLAIN })
+    one.lead()
+    one.step({ type: 'append-response', from: 2, term: 1, index: 1 })
+    one.raft.readIndex(bytes('r'))
+    one.drain()
+    one.step({ type: 'append', from: 3, term: 2, index: 1, logTerm: 1 })
+    one.lead()
+    one.step({ type: 'append-response', from: 2, term: 3, index: 2 })
+    one.tick()
+    for (const { to, readSequence } of one.drain().filter(({ type }) => type === 'heartbeat')) {
+      one.step({ type: 'heartbeat-response', from: to, term: 3, readSequence })
+    }
+    one.drain()
+    expect(one.reads).toEqual([])
+  })
+
+  it('where leaders read by their lease nobody forgets them', () => {
+    const one = replica({ config: { readMode: 'lease' } })
+    one.step({ type: 'heartbeat', from: 2, term: 1 })
+    one.raft.forgetLeader()
+    expect(one.state.leader).toBe(2)
+    const other = replica()
+    other.step({ type: 'heartbeat', from: 2, term: 1 })
+    other.raft.forgetLeader()
+    expect(other.state.leader).toBe(0)
   })
 
   it('lease reads need the quorum check, and are off unless asked for', () => {
