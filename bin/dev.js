@@ -33,6 +33,7 @@ const TASKS = {
   chaos: [['chaos', ['node', 'test/e2e/chaos.ts']]],
   sim: [['simulation', ['node', 'test/sim/run.ts']]],
   bench: [['bench', ['node', 'test/bench/run.ts']]],
+  'raft:conformance': [['conformance', ['node', 'test/core/raft/conformance/run.ts']]],
   setup: []
 }
 
