@@ -12,7 +12,7 @@
 const SEPARATOR = '----'
 
 /** `values` is empty for a word without "=". */
-export type Argument = { readonly key: string; readonly values: readonly string[] }
+type Argument = { readonly key: string; readonly values: readonly string[] }
 
 export type Directive = {
   readonly command: string

@@ -121,6 +121,11 @@ export class Environment {
     return wanted.length
   }
 
+  /** What a process has said to itself goes with it. */
+  forgetLocal(id: ReplicaId): void {
+    this.messages = this.messages.filter((message) => message.to !== id || !isLocal(message))
+  }
+
   /** Goes on until nothing is left to be done: in rounds, each kind of work for all in turn. */
   stabilize(replicas: readonly Replica[]): void {
     let isDone = false

@@ -4,9 +4,9 @@
 import type { ReplicaId } from '../../../../src/core/raft/messages.ts'
 import { DirectiveError } from './directive.ts'
 import type { EventOf } from './log-line.ts'
-import { idText, messageName } from './texts.ts'
+import { idText, messageName, targetText } from './texts.ts'
 
-export const LEVELS = ['DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL', 'NONE'] as const
+const LEVELS = ['DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL', 'NONE'] as const
 
 export type Level = (typeof LEVELS)[number]
 
@@ -34,7 +34,7 @@ export class Output {
 
   logRefusal(self: ReplicaId, { message, refusal, problem }: EventOf<'message-refused'>): void {
     if (!this.isDetailed) return
-    const what = `${messageName(message.type)} from ${idText(message.from)}`
+    const what = `${messageName(message.type)} from ${targetText(message.from)}`
     this.log('WARN', `${idText(self)} refused ${what}: ${refusal} (${problem})`)
   }
 

@@ -87,7 +87,8 @@ export function idText(id: ReplicaId): string {
   return id.toString(16)
 }
 
-function targetText(id: ReplicaId): string {
+/** @returns an id that may be none, or a storage's */
+export function targetText(id: ReplicaId): string {
   if (id === NO_REPLICA) return 'None'
   if (id === APPEND_THREAD) return 'AppendThread'
   return id === APPLY_THREAD ? 'ApplyThread' : idText(id)
@@ -126,11 +127,11 @@ export function changeText({ transition, steps }: ConfigChange): string {
   return `transition:${TRANSITION_NAMES[transition]}${changes.join('')}`
 }
 
-export function hardStateText({ term, vote, commit }: HardState): string {
+function hardStateText({ term, vote, commit }: HardState): string {
   return `Term:${term}${vote === NO_REPLICA ? '' : ` Vote:${vote}`} Commit:${commit}`
 }
 
-export function snapshotText({ index, term, configState }: Snapshot): string {
+function snapshotText({ index, term, configState }: Snapshot): string {
   const list = (ids: readonly ReplicaId[]): string => `[${ids.join(' ')}]`
   const { voters, votersOutgoing, learners, learnersNext, autoLeave } = configState
   return (
@@ -140,7 +141,7 @@ export function snapshotText({ index, term, configState }: Snapshot): string {
   )
 }
 
-export function entryText(entry: Entry): string {
+function entryText(entry: Entry): string {
   const place = `${entry.term}/${entry.index}`
   if (entry.type === 'normal') return `${place} EntryNormal ${quoted(entry.data)}`
   const { context, steps } = entry.change
@@ -166,7 +167,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
 }
 
 /** @returns text in quotes; what is no text or can't be seen, by its bytes */
-export function quoted(bytes: Uint8Array): string {
+function quoted(bytes: Uint8Array): string {
   const hex = (code: number): string => `\\x${code.toString(16).padStart(2, '0')}`
   const shown = (character: string): string => {
     const code = character.codePointAt(0) as number
