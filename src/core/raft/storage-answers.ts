@@ -12,7 +12,10 @@ import type { RaftState } from './state.ts'
 export function onAppended(raft: RaftState, message: Message): Refused | undefined {
   const { term, index, logTerm, snapshot } = message
   const { unstable } = raft.log
-  if (index >= unstable.offsetInProgress) {
+  // Only of entries that stand here in this term. A late word of ones that were cut off is right,
+  // and means nothing any more.
+  const isCurrent = term >= raft.term && unstable.term(index) === logTerm
+  if (isCurrent && index >= unstable.offsetInProgress) {
     return { refusal: 'impossible', problem: `entry ${index} was never given to the storage` }
   }
   if (index > 0 && term < raft.term) {
