@@ -34,7 +34,8 @@ function start(raft: RaftState, kind: VoteKind, isTransfer: boolean): void {
 
 function campaignProblem(raft: RaftState): 'leader' | 'unpromotable' | 'unapplied' | undefined {
   if (raft.role === 'leader') return 'leader'
-  if (!raft.isPromotable || raft.term >= NUMBER_MAX - 1) return 'unpromotable'
+  const isAtEnd = raft.term >= NUMBER_MAX - 1 || raft.log.lastIndex >= NUMBER_MAX - 1
+  if (!raft.isPromotable || isAtEnd) return 'unpromotable'
   // Its own members may be out of date: it could win by a majority that is none any more.
   return hasUnappliedChange(raft) ? 'unapplied' : undefined
 }

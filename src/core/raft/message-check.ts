@@ -53,6 +53,7 @@ export function messageProblem(message: Message, self: number): string | undefin
   }
   if (!isTermless(message) && term === 0) return 'it has no term'
   if (!(message.context instanceof Uint8Array)) return 'its context is not bytes'
+  if (typeof message.reject !== 'boolean') return 'whether it rejects is not said'
   if (type === 'append') return appendProblem(message)
   if (type === 'snapshot') return snapshotProblem(message.snapshot, term)
   if (type === 'propose') return proposalProblem(message.entries)
@@ -112,5 +113,12 @@ function snapshotProblem(snapshot: Snapshot | undefined, term: number): string |
   if (!isNumber(snapshot.term) || snapshot.term === 0) return 'its snapshot has no term'
   if (snapshot.term > term) return `its snapshot is of term ${snapshot.term}`
   if (!(snapshot.data instanceof Uint8Array)) return 'its snapshot has no bytes'
-  return configProblem(snapshot.configState)
+  const { configState } = snapshot
+  if (typeof configState !== 'object' || configState === null) return 'its snapshot has no members'
+  const { voters, votersOutgoing, learners, learnersNext, autoLeave } = configState
+  const lists: readonly unknown[] = [voters, votersOutgoing, learners, learnersNext]
+  const isIds = (list: unknown): boolean =>
+    Array.isArray(list) && list.every((id) => isNumber(id) && id !== 0)
+  if (!lists.every(isIds) || typeof autoLeave !== 'boolean') return 'its members are no ids'
+  return configProblem(configState)
 }

@@ -151,6 +151,8 @@ export type Message = {
   readonly context: Uint8Array
   /** heartbeat and its response: the newest read that it confirms; 0 for none. */
   readonly readSequence: number
+  /** storage-append-response: the number of the write that is done. */
+  readonly batch: number
   /** vote: it was ordered by the leader, so followers don't wait for its lease to end. */
   readonly isTransfer: boolean
   /** storage messages: what to deliver once the write is durable. */
@@ -176,6 +178,7 @@ export function createMessage(draft: MessageDraft): Message {
     rejectHint: draft.rejectHint ?? 0,
     context: draft.context ?? NO_BYTES,
     readSequence: draft.readSequence ?? 0,
+    batch: draft.batch ?? 0,
     isTransfer: draft.isTransfer ?? false,
     responses: draft.responses ?? []
   }

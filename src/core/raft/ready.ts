@@ -162,7 +162,8 @@ export class Handout {
     const index = hasEntries ? log.lastIndex : 0
     const logTerm = hasEntries ? log.lastTerm : 0
     const draft = { type: 'storage-append-response', from: APPEND_THREAD, to: id } as const
-    return createMessage({ ...draft, term, index, logTerm, snapshot })
+    const batch = log.unstable.batch + 1
+    return createMessage({ ...draft, term, index, logTerm, snapshot, batch })
   }
 
   #applyAck(ready: Omit<Ready, 'messages'>): Message {

@@ -2,7 +2,7 @@
 
 import { assert } from '../../base/assert.ts'
 import type { Role } from './events.ts'
-import { NO_BYTES, NO_REPLICA, payloadBytes } from './messages.ts'
+import { NO_BYTES, NO_REPLICA, NUMBER_MAX, payloadBytes } from './messages.ts'
 import type { ConfigChange, Entry, ReplicaId } from './messages.ts'
 import type { RaftState } from './state.ts'
 
@@ -65,8 +65,9 @@ export function appendOwn(raft: RaftState, entries: readonly Entry[]): boolean {
   const isFull =
     raft.uncommittedBytes > 0 && raft.uncommittedBytes + bytes > raft.config.uncommittedBytesMax
   if (bytes > 0 && isFull) return false
-  raft.uncommittedBytes += bytes
   let index = raft.log.lastIndex
+  if (index + entries.length > NUMBER_MAX) return false
+  raft.uncommittedBytes += bytes
   raft.log.append(entries.map((entry) => ({ ...entry, term: raft.term, index: ++index })))
   raft.send({ type: 'append-response', to: raft.id, index })
   return true

@@ -87,17 +87,15 @@ export class RaftState {
     this.vote = hardState.vote
     const base = { lastIndex: this.log.lastIndex, limits: this.limits }
     this.members = restoreMembers(configState, base)
-    const { lastIndex } = this.log
-    if (hardState.commit > lastIndex) {
-      const problem = `entry ${hardState.commit} was committed and the log ends at ${lastIndex}`
+    // What was applied was committed, whether or not there was time to write that down.
+    const applied = Math.max(config.applied, this.log.applied)
+    const commit = Math.max(hardState.commit, applied)
+    if (commit > this.log.lastIndex) {
+      const problem = `entry ${commit} was committed and the log ends at ${this.log.lastIndex}`
       throw new MeshError('corrupt', `Cannot start replica ${config.id}: ${problem}`)
     }
-    this.log.commitTo(hardState.commit)
-    if (config.applied > this.log.committed) {
-      const problem = `${config.applied} is applied and ${this.log.committed} is committed`
-      throw new MeshError('corrupt', `Cannot start replica ${config.id}: ${problem}`)
-    }
-    this.log.appliedTo(Math.max(config.applied, this.log.applied), 0)
+    this.log.commitTo(commit)
+    this.log.appliedTo(applied, 0)
   }
 
   get hardState(): HardState {

@@ -10,7 +10,7 @@ import type { RaftState } from './state.ts'
 
 /** Entries up to `index` of term `logTerm` are durable, and the snapshot if there is one. */
 export function onAppended(raft: RaftState, message: Message): Refused | undefined {
-  const { term, index, logTerm, snapshot } = message
+  const { term, index, logTerm, snapshot, batch } = message
   const { unstable } = raft.log
   // Only of entries that stand here in this term. A late word of ones that were cut off is right,
   // and means nothing any more.
@@ -23,7 +23,7 @@ export function onAppended(raft: RaftState, message: Message): Refused | undefin
     // term here don't prove that the storage has what stands here now.
     raft.trace?.({ type: 'stale-append-ack', term: raft.term, ackTerm: term })
   } else if (index > 0) {
-    unstable.stableTo(index, logTerm)
+    unstable.stableTo({ index, term: logTerm, batch })
   }
   if (snapshot !== undefined) {
     if (snapshot.index > raft.log.committed) {

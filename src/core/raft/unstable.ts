@@ -4,6 +4,9 @@
 import type { Trace } from './events.ts'
 import type { Entry, Snapshot } from './messages.ts'
 
+/** The end of what the storage says is durable, and which batch it speaks of. */
+type Acknowledged = { readonly index: number; readonly term: number; readonly batch: number }
+
 /**
  * Invariants: `entries[i].index === offset + i`; `offset <= offsetInProgress <= offset +
  * entries.length`; entries below `offsetInProgress` were handed out. When there are no entries,
@@ -15,6 +18,10 @@ export class Unstable {
   entries: Entry[] = []
   offset: number
   offsetInProgress: number
+  /** How often something was handed out. */
+  batch = 0
+  /** Where entries were replaced that a batch up to this one may hold in their older form. */
+  #replaced: { readonly batch: number; readonly from: number }[] = []
   readonly #trace: Trace | undefined
 
   constructor(offset: number, trace: Trace | undefined) {
@@ -52,15 +59,18 @@ export class Unstable {
 
   /** All that is here was handed to the storage. */
   accept(): void {
+    this.batch += 1
     this.offsetInProgress = this.offset + this.entries.length
     if (this.snapshot !== undefined) this.isSnapshotInProgress = true
   }
 
   /**
-   * The storage has entries up to `index`. Whether those are still the ones here is told by the
-   * term: meanwhile another leader may have replaced them, and its entries are not durable yet.
+   * The storage has entries up to `index`, as they were in `batch`. Whether those are still the ones
+   * here is told by the term: meanwhile another leader may have replaced them, and its entries are
+   * not durable yet. A leader that lies may bring the same index and term with another beginning, so
+   * replacements are remembered too, until the batches before them are done.
    */
-  stableTo(index: number, term: number): void {
+  stableTo({ index, term, batch }: Acknowledged): void {
     const known = this.term(index)
     if (known === undefined || index < this.offset) {
       const reason = known === undefined ? 'missing' : 'snapshot'
@@ -77,6 +87,8 @@ export class Unstable {
       })
       return
     }
+    this.#replaced = this.#replaced.filter((change) => change.batch >= batch)
+    if (this.#replaced.some(({ from }) => from <= index)) return
     this.entries = this.entries.slice(index + 1 - this.offset)
     this.offset = index + 1
     this.offsetInProgress = Math.max(this.offsetInProgress, this.offset)
@@ -90,11 +102,16 @@ export class Unstable {
 
   /** The snapshot replaces the log. */
   restore(snapshot: Snapshot): void {
+    this.#noteReplaced(snapshot.index + 1)
     this.offset = snapshot.index + 1
     this.offsetInProgress = this.offset
     this.entries = []
     this.snapshot = snapshot
     this.isSnapshotInProgress = false
+  }
+
+  #noteReplaced(from: number): void {
+    if (from < this.offsetInProgress) this.#replaced.push({ batch: this.batch, from })
   }
 
   /** Puts entries in place of what is at their indexes and after. `added` isn't empty. */
@@ -104,11 +121,13 @@ export class Unstable {
       for (const entry of added) this.entries.push(entry)
     } else if (from <= this.offset) {
       this.#trace?.({ type: 'unstable-replaced', index: from })
+      this.#noteReplaced(from)
       this.entries = [...added]
       this.offset = from
       this.offsetInProgress = from
     } else {
       this.#trace?.({ type: 'unstable-truncated', index: from })
+      this.#noteReplaced(from)
       this.entries = [...this.entries.slice(0, from - this.offset), ...added]
       this.offsetInProgress = Math.min(this.offsetInProgress, from)
     }
