@@ -34,6 +34,7 @@ const TASKS = {
   sim: [['simulation', ['node', 'test/sim/run.ts']]],
   bench: [['bench', ['node', 'test/bench/run.ts']]],
   'raft:conformance': [['conformance', ['node', 'test/core/raft/conformance/run.ts']]],
+  'raft:mutants': [['mutants', ['node', 'test/core/raft/mutants/run.ts']]],
   setup: []
 }
 
