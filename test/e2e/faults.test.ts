@@ -323,6 +323,8 @@ describe('malformed words', () => {
       [['--join', 'example.com:4001'], /example\.com:4001.*\/ip4\//],
       [['--join', '/ip4/1.2.3/tcp/1'], /\/ip4\/1\.2\.3\/tcp\/1/],
       [['--join', '/ip4/127.0.0.1/tcp/99999'], /99999/],
+      [['--join', '/ip4/127.0.0.1/udp/4001'], /it has no \/tcp part.*write it like/],
+      [['--join', `/dns4/${'a'.repeat(500)}/tcp/4001`], /it is too long/],
       [['--listen', 'garbage'], /garbage/],
       [['--grace', '5 minutes'], /"5 minutes" is not a duration; write it like/],
       [['--grace', '1ms'], /a duration from 1 s to 30 days/],

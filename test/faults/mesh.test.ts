@@ -156,6 +156,31 @@ describe('disk full during put', () => {
   })
 })
 
+describe('0-byte file', () => {
+  it('is stored, read on every node, and there after a restart of all', async () => {
+    await using mesh = await simulatedMesh({ peers: 4, seed: 24 })
+    const empty = new Uint8Array(0)
+
+    const { cid, bytes, blocks } = await nodeAt(mesh, 0).files.put(empty)
+    const parts = async function* (): AsyncGenerator<Uint8Array> {}
+    const fromNothing = await nodeAt(mesh, 1).files.put(parts())
+    await mesh.settle()
+
+    expect([bytes, blocks]).toEqual([0, 1])
+    expect(fromNothing.cid).toBe(cid)
+    expect(await nodeAt(mesh, 2).files.stat(cid)).toEqual({ cid, type: 'file', bytes: 0 })
+    expect(await collect(nodeAt(mesh, 3).files.get(cid, { offset: 0, length: 9 }))).toEqual(empty)
+    const beyond = collect(nodeAt(mesh, 3).files.get(cid, { offset: 1 }))
+    await expect(beyond).rejects.toMatchObject({ code: 'invalid-range' })
+    expect(holdersIn(mesh, cid as BlockId)).toEqual(ownersIn(mesh, cid as BlockId))
+    await mesh.advance(1_000)
+    await Promise.all(mesh.peers.map((_, index) => mesh.kill(index)))
+    for (const index of mesh.peers.keys()) await mesh.restart(index)
+    await mesh.settle()
+    await expectReadable(mesh, [{ cid, bytes: empty }])
+  })
+})
+
 describe('copies', () => {
   it('hinted copies are delivered when a dead replica returns, also when no other owner is left', async () => {
     await using mesh = await simulatedMesh({ peers: 6, seed: 6 })
