@@ -18,13 +18,12 @@ import { identityFromSeed, SEED_BYTES, type Identity } from '../mesh/identity.ts
 import { readFileIfThere, removeIfThere, writeFileDurably } from '../storage/file/durable-file.ts'
 import { nodeFileOps, syncFolder } from '../storage/file/file-ops.ts'
 import { lockFolder, type FolderLock } from '../storage/file/folder-lock.ts'
-import { decodeRemembered, encodeRemembered } from '../wire/membership.ts'
+import { decodeRemembered, encodeRemembered, REMEMBERED_BYTES_MAX } from '../wire/remembered.ts'
 
 /** The format of the folder that this version writes. A newer one is refused, never guessed at. */
 const FOLDER_FORMAT = 1
 
 const SECRET_MODE = 0o600
-const REMEMBERED_BYTES_MAX = 4 * 1_048_576
 
 /** What `node.json` holds. */
 export type NodeFile = {

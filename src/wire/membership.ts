@@ -1,6 +1,5 @@
 // What members say to each other: protocols/membership.
 
-import { MeshError } from '../base/errors.ts'
 import { compareText, peerId, sessionId, storeId } from '../base/ids.ts'
 import {
   ADDRESS_COUNT_MAX,
@@ -29,7 +28,6 @@ import {
 import {
   MessageSchema,
   RecordSchema,
-  RememberedSchema,
   State,
   Status,
   UpdateSchema,
@@ -58,8 +56,22 @@ const STORE_ID_BYTES = 16
 const encodedRecords = new WeakMap<MemberRecord, Uint8Array>()
 const decodedRecords = new Map<string, MemberRecord>()
 const DECODED_COUNT_MAX = 4_096
-/** All that a record may say fits; the cache holds at most this times its count. */
-const RECORD_BYTES_MAX = 20_480
+/** See `peerId()`. */
+const PEER_ID_LENGTH_MAX = 128
+/** Characters in a record whose texts are all as long as they may be. */
+const RECORD_CHARACTERS_MAX: number =
+  PEER_ID_LENGTH_MAX +
+  NAME_LENGTH_MAX +
+  ZONE_LENGTH_MAX +
+  2 * LABEL_COUNT_MAX * LABEL_LENGTH_MAX +
+  ADDRESS_COUNT_MAX * ADDRESS_LENGTH_MAX
+/**
+ * All that a record may say fits, in characters of three bytes each; the rest is for numbers and
+ * lengths.
+ */
+const RECORD_BYTES_MAX: number = 3 * RECORD_CHARACTERS_MAX + 1_024
+/** The few that are longer are decoded each time: the cache holds at most this times its count. */
+const CACHED_BYTES_MAX = 4_096
 
 function encodeRecord(record: MemberRecord): Uint8Array {
   const known = encodedRecords.get(record)
@@ -90,6 +102,7 @@ function decodeRecord(bytes: Uint8Array): MemberRecord {
       `${bytes.length} bytes are over the limit of ${RECORD_BYTES_MAX}`
     )
   }
+  if (bytes.length > CACHED_BYTES_MAX) return recordOf(decode(RecordSchema, bytes))
   const key = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
   const known = decodedRecords.get(key)
   if (known !== undefined) return known
@@ -99,7 +112,7 @@ function decodeRecord(bytes: Uint8Array): MemberRecord {
   return record
 }
 
-function encodeUpdate(update: MemberUpdate): Uint8Array {
+export function encodeUpdate(update: MemberUpdate): Uint8Array {
   const { record, state, from } = update
   return encode(UpdateSchema, {
     record: encodeRecord(record),
@@ -109,7 +122,7 @@ function encodeUpdate(update: MemberUpdate): Uint8Array {
 }
 
 /** @throws invalid-data, invalid-argument */
-function decodeUpdate(bytes: Uint8Array): MemberUpdate {
+export function decodeUpdate(bytes: Uint8Array): MemberUpdate {
   const message = decode(UpdateSchema, bytes)
   const record = decodeRecord(message.record)
   const state = nameOf(STATE_NUMBER, message.state, 'state')
@@ -251,23 +264,4 @@ function forgotten(value: bigint): number {
   if (number > FORGOTTEN_MAX)
     throw malformed('membership message', 'its forgotten version is out of range')
   return number
-}
-
-/** The table as a node keeps it on disk. */
-export function encodeRemembered(updates: readonly MemberUpdate[]): Uint8Array {
-  return encode(RememberedSchema, { updates: updates.map(encodeUpdate) })
-}
-
-/** @throws invalid-data when the whole can't be read; a single bad update is left out. */
-export function decodeRemembered(bytes: Uint8Array): MemberUpdate[] {
-  const { updates } = decode(RememberedSchema, bytes)
-  return updates.flatMap((encoded) => {
-    try {
-      return [decodeUpdate(encoded)]
-    } catch (error) {
-      // One record of an older or newer version must not cost the memory of all others.
-      if (error instanceof MeshError) return []
-      throw error
-    }
-  })
 }

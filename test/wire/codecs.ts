@@ -24,12 +24,8 @@ import {
   type SignedGenesis
 } from '../../src/wire/genesis.ts'
 import { decodeHello, encodeHello, type Hello } from '../../src/wire/hello.ts'
-import {
-  decodeMembershipMessage,
-  decodeRemembered,
-  encodeMembershipMessage,
-  encodeRemembered
-} from '../../src/wire/membership.ts'
+import { decodeMembershipMessage, encodeMembershipMessage } from '../../src/wire/membership.ts'
+import { decodeRemembered, encodeRemembered } from '../../src/wire/remembered.ts'
 import {
   decodeNodeRequest,
   decodeNodeStatus,

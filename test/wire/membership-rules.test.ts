@@ -1,16 +1,28 @@
 // The rules of protocols/membership: what the codec refuses, and one node whose peers the test plays.
 
 import { describe, expect, it } from 'vitest'
-import { MEMBER_COUNT_MAX } from '../../src/base/limits.ts'
-import { compareUpdates, type MemberUpdate } from '../../src/core/membership/member.ts'
+import {
+  ADDRESS_COUNT_MAX,
+  ADDRESS_LENGTH_MAX,
+  LABEL_COUNT_MAX,
+  LABEL_LENGTH_MAX,
+  MEMBER_COUNT_MAX,
+  NAME_LENGTH_MAX,
+  ZONE_LENGTH_MAX
+} from '../../src/base/limits.ts'
+import {
+  compareUpdates,
+  type MemberRecord,
+  type MemberUpdate
+} from '../../src/core/membership/member.ts'
 import { UPDATES_PER_MESSAGE_MAX } from '../../src/core/membership/messages.ts'
 import { peerId } from '../../src/base/ids.ts'
+import { decodeMembershipMessage, encodeMembershipMessage } from '../../src/wire/membership.ts'
 import {
-  decodeMembershipMessage,
   decodeRemembered,
-  encodeMembershipMessage,
-  encodeRemembered
-} from '../../src/wire/membership.ts'
+  encodeRemembered,
+  REMEMBERED_BYTES_MAX
+} from '../../src/wire/remembered.ts'
 import { LoneNode } from '../core/membership/lone-node.ts'
 import { record, session, update } from '../core/membership/records.ts'
 import { codeOf } from './codecs.ts'
@@ -47,7 +59,47 @@ describe('membership messages', () => {
     expect(codeOf(() => decodeMembershipMessage(message))).toBe('invalid-data')
     expect(remembered.map(({ record }) => record.name)).toEqual(['pa', 'pb'])
   })
+
+  it('a record that says all that it may, in any script, is understood', () => {
+    const most = update(longest('p'.repeat(128)), 'alive')
+
+    const message = encodeMembershipMessage({ kind: 'gossip', updates: [most] })
+
+    expect(decodeMembershipMessage(message)).toEqual({ kind: 'gossip', updates: [most] })
+  })
+
+  it('a remembered table can always be read again: first of all evictions, then members', () => {
+    const table = Array.from({ length: 400 }, (_, index) => {
+      const state = (['gone', 'alive', 'evicted', 'dead'] as const)[index % 4] as 'alive'
+      return update(longest(`p${index}`), state)
+    })
+
+    const bytes = encodeRemembered(table)
+    const remembered = decodeRemembered(bytes)
+
+    expect(bytes.length).toBeLessThanOrEqual(REMEMBERED_BYTES_MAX)
+    expect(bytes.length).toBeGreaterThan(REMEMBERED_BYTES_MAX * 0.95)
+    // About 80 of them fit.
+    expect(remembered.every(({ state }) => state === 'evicted')).toBe(true)
+    const few = table.filter(({ state }, index) => state !== 'evicted' || index < 40)
+    const states = decodeRemembered(encodeRemembered(few)).map(({ state }) => state)
+    expect(states.filter((state) => state === 'evicted')).toHaveLength(10)
+    expect(new Set(states)).toEqual(new Set(['evicted', 'alive', 'dead']))
+  })
 })
+
+/** A record at every limit, with characters that take three bytes. */
+function longest(id: string): MemberRecord {
+  return record(id, {
+    name: '名'.repeat(NAME_LENGTH_MAX),
+    zone: '域'.repeat(ZONE_LENGTH_MAX),
+    labels: Array.from({ length: LABEL_COUNT_MAX }, (_, index) => [
+      String(10 + index).padEnd(LABEL_LENGTH_MAX, '鍵'),
+      '値'.repeat(LABEL_LENGTH_MAX)
+    ]),
+    addresses: Array.from({ length: ADDRESS_COUNT_MAX }, () => '址'.repeat(ADDRESS_LENGTH_MAX))
+  })
+}
 
 describe('a member', () => {
   it('M-3 refutes a suspicion of itself with a higher incarnation', () => {
