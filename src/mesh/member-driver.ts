@@ -52,7 +52,7 @@ export class MemberDriver {
       MEMBERSHIP_PROTOCOL,
       { frameBytesMax: CONTROL_FRAME_BYTES_MAX, servedPerPeerMax: SERVED_PER_PEER_MAX },
       (body, { peer }) => {
-        this.step({ kind: 'message', from: peer, message: decodeMembershipMessage(body) })
+        this.step(this.#decode(body, peer))
         return new Uint8Array(0)
       }
     )
@@ -125,11 +125,24 @@ export class MemberDriver {
     const author = this.core.member(from)
     if (author === undefined || author.state === 'evicted') return
     try {
-      const message = decodeMembershipMessage(data)
-      if (message.kind === 'gossip') this.step({ kind: 'message', from, message })
+      const input = this.#decode(data, from)
+      if (input.message.kind === 'gossip') this.step(input)
     } catch (error) {
       this.#components.log.warn('gossip.malformed', { peer: from, reason: errorMessage(error) })
     }
+  }
+
+  /** @throws invalid-data, invalid-argument for a message that can't be read at all */
+  #decode(data: Uint8Array, from: PeerId): Extract<MembershipInput, { kind: 'message' }> {
+    let malformed = 0
+    const message = decodeMembershipMessage(data, (error) => {
+      malformed += 1
+      this.#components.log.debug('membership.malformed_update', {
+        peer: from,
+        reason: errorMessage(error)
+      })
+    })
+    return { kind: 'message', from, message, malformed }
   }
 
   /** Does what the core wants done. */

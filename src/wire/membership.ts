@@ -1,5 +1,6 @@
 // What members say to each other: protocols/membership.
 
+import { isMeshError, type MeshError } from '../base/errors.ts'
 import { compareText, peerId, sessionId, storeId } from '../base/ids.ts'
 import {
   ADDRESS_COUNT_MAX,
@@ -121,8 +122,24 @@ export function encodeUpdate(update: MemberUpdate): Uint8Array {
   })
 }
 
+/** @returns those that can be read: one of an older or newer version must not cost the others. */
+export function decodeUpdates(
+  encoded: readonly Uint8Array[],
+  options: { onMalformed: (error: MeshError) => void }
+): MemberUpdate[] {
+  return encoded.flatMap((bytes) => {
+    try {
+      return [decodeUpdate(bytes)]
+    } catch (error) {
+      if (!isMeshError(error)) throw error
+      options.onMalformed(error)
+      return []
+    }
+  })
+}
+
 /** @throws invalid-data, invalid-argument */
-export function decodeUpdate(bytes: Uint8Array): MemberUpdate {
+function decodeUpdate(bytes: Uint8Array): MemberUpdate {
   const message = decode(UpdateSchema, bytes)
   const record = decodeRecord(message.record)
   const state = nameOf(STATE_NUMBER, message.state, 'state')
@@ -219,15 +236,22 @@ function kindOf(message: MembershipMessage): Message['kind'] {
   }
 }
 
-/** @throws invalid-data, invalid-argument */
-export function decodeMembershipMessage(bytes: Uint8Array): MembershipMessage {
+/**
+ * @param onMalformed told of each update that is left out; unless given, one costs the message.
+ * @throws invalid-data, invalid-argument
+ */
+export function decodeMembershipMessage(
+  bytes: Uint8Array,
+  onMalformed?: (error: MeshError) => void
+): MembershipMessage {
   const { kind, updates: encoded } = decode(MessageSchema, bytes)
   const isSync = kind.case === 'sync' || kind.case === 'syncReply'
   const max = isSync ? UPDATES_PER_SYNC_MAX : UPDATES_PER_MESSAGE_MAX
   if (encoded.length > max) {
     throw malformed('membership message', `${encoded.length} updates are over the limit of ${max}`)
   }
-  const updates = encoded.map(decodeUpdate)
+  const updates =
+    onMalformed === undefined ? encoded.map(decodeUpdate) : decodeUpdates(encoded, { onMalformed })
   switch (kind.case) {
     case 'ping':
     case 'ack':

@@ -1,10 +1,9 @@
 // The member table as a node keeps it on disk: protocols/disk and protocols/membership.
 
-import { MeshError } from '../base/errors.ts'
 import { MIB } from '../base/units.ts'
 import { isTerminal, type MemberUpdate } from '../core/membership/member.ts'
 import { RememberedSchema } from './generated/membership/v1_pb.ts'
-import { decodeUpdate, encodeUpdate } from './membership.ts'
+import { decodeUpdates, encodeUpdate } from './membership.ts'
 import { decode, encode } from './proto.ts'
 
 /** The table on disk, at most; see protocols/disk. */
@@ -13,8 +12,8 @@ export const REMEMBERED_BYTES_MAX: number = 4 * MIB
 const UPDATE_OVERHEAD_BYTES = 5
 
 /**
- * Of a table that is too long to be read again only a part is
- * kept: evictions, which nothing else may undo, then members, then other tombstones.
+ * Of a table that is too long to be read again only a part is kept: evictions, which nothing else
+ * may undo, then members, then other tombstones.
  */
 export function encodeRemembered(updates: readonly MemberUpdate[]): Uint8Array {
   const encoded = updates.map(encodeUpdate)
@@ -36,13 +35,5 @@ export function encodeRemembered(updates: readonly MemberUpdate[]): Uint8Array {
 /** @throws invalid-data when the whole can't be read; a single bad update is left out. */
 export function decodeRemembered(bytes: Uint8Array): MemberUpdate[] {
   const { updates } = decode(RememberedSchema, bytes)
-  return updates.flatMap((encoded) => {
-    try {
-      return [decodeUpdate(encoded)]
-    } catch (error) {
-      // One record of an older or newer version must not cost the memory of all others.
-      if (error instanceof MeshError) return []
-      throw error
-    }
-  })
+  return decodeUpdates(updates, { onMalformed: () => {} })
 }

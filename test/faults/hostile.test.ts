@@ -181,7 +181,7 @@ describe('hostile frames on real sockets', () => {
     }
   })
 
-  it('a member record with lying capacity is refused whole: 0, 1e18, negative', async () => {
+  it('a member record with lying capacity is left out: 0, 1e18, negative', async () => {
     await using mesh = await createTestMesh({ peers: 1, transport: 'tcp' })
     const node = mesh.nodes[0] as Node
     await using hostile = await HostilePeer.create(node)
@@ -201,10 +201,10 @@ describe('hostile frames on real sockets', () => {
 
     // The last is what a negative number looks like in 64 bits.
     for (const capacityBytes of [0, 1e18, 2 ** 64 - 2_048]) {
-      expect(await tell(capacityBytes)).toMatchObject({ kind: 'error', code: 'invalid-data' })
+      expect((await tell(capacityBytes)).kind).toBe('response')
+      expect(node.mesh.members()).toHaveLength(1)
     }
 
-    expect(node.mesh.members()).toHaveLength(1)
     expect(node.mesh.layout().hash).toBe(before)
     expect((await tell(2 ** 30)).kind).toBe('response')
     expect(node.mesh.members()).toHaveLength(2)

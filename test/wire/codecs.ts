@@ -109,7 +109,7 @@ export const CODECS: Readonly<Record<string, Readonly<Record<string, Codec>>>> =
   },
   membership: {
     Message: codec<MembershipMessage>({
-      decode: decodeMembershipMessage,
+      decode: (bytes) => decodeMembershipMessage(bytes),
       encode: encodeMembershipMessage
     }),
     Remembered: codec<{ updates: MemberUpdate[] }>({

@@ -17,6 +17,13 @@ import {
 } from '../../src/core/membership/member.ts'
 import { UPDATES_PER_MESSAGE_MAX } from '../../src/core/membership/messages.ts'
 import { peerId } from '../../src/base/ids.ts'
+import { silentLogger } from '../../src/base/log.ts'
+import { createRandom } from '../../src/base/random.ts'
+import { membershipConfig } from '../../src/core/membership/config.ts'
+import { MemberDriver } from '../../src/mesh/member-driver.ts'
+import { MemoryNetwork } from '../../src/net/memory/memory-network.ts'
+import { MemoryWorld } from '../../src/net/memory/memory-world.ts'
+import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 import { decodeMembershipMessage, encodeMembershipMessage } from '../../src/wire/membership.ts'
 import {
   decodeRemembered,
@@ -49,15 +56,67 @@ describe('membership messages', () => {
     expect(codeOf(() => decodeMembershipMessage(table))).toBe('none')
   })
 
-  it('M-2 one bad update costs a message, but not a remembered table', () => {
+  it('M-2 one bad update is left out alone, of a message and of a remembered table', () => {
     const bad = update(record('bad', { name: 'two\nlines' }), 'alive')
     const updates = [update(record('pa'), 'alive'), bad, update(record('pb'), 'dead')]
+    const problems: string[] = []
 
-    const message = encodeMembershipMessage({ kind: 'gossip', updates })
+    const bytes = encodeMembershipMessage({ kind: 'gossip', updates })
+    const message = decodeMembershipMessage(bytes, ({ code }) => problems.push(code))
     const remembered = decodeRemembered(encodeRemembered(updates))
 
-    expect(codeOf(() => decodeMembershipMessage(message))).toBe('invalid-data')
+    expect(message).toEqual({ kind: 'gossip', updates: [updates[0], updates[2]] })
+    expect(problems).toEqual(['invalid-data'])
     expect(remembered.map(({ record }) => record.name)).toEqual(['pa', 'pb'])
+    expect(codeOf(() => decodeMembershipMessage(bytes))).toBe('invalid-data')
+  })
+
+  it('M-2 a member counts what it left out, and takes in the rest', async () => {
+    const clock = new VirtualClock()
+    const world = new MemoryWorld({ clock, random: createRandom(1) })
+    const [a, b] = ['pa', 'pb'].map((name) => {
+      const network = new MemoryNetwork(
+        { world, log: silentLogger },
+        { peerId: peerId(name), address: `/memory/${name}`, mesh: 'test' }
+      )
+      const driver = new MemberDriver(
+        {
+          network,
+          clock,
+          random: createRandom(2),
+          log: silentLogger,
+          onEvents: () => {},
+          onPlacementChanged: () => {}
+        },
+        { config: membershipConfig('local'), self: record(name), topic: 'members' }
+      )
+      return { network, driver }
+    }) as [Played, Played]
+    for (const { network, driver } of [a, b]) {
+      await network.start()
+      driver.start()
+    }
+    a.driver.step({ kind: 'merge', updates: [update(record('pb'), 'alive')] })
+    b.driver.step({ kind: 'merge', updates: [update(record('pa'), 'alive')] })
+    a.network.learn(b.network.peerId, b.network.addresses())
+    const bad = update(record('bad', { name: 'two\nlines' }), 'alive')
+    const updates = [bad, update(record('pc'), 'alive')]
+    const bytes = encodeMembershipMessage({ kind: 'gossip', updates })
+
+    const sent = [
+      a.network.notify(b.network.peerId, '/atoll/membership/1.0.0', bytes),
+      a.network.publish('members', bytes)
+    ]
+    await clock.run(Promise.all(sent))
+    await clock.advance(100)
+
+    expect(b.driver.core.member(peerId('pc'))?.state).toBe('alive')
+    expect(b.driver.core.member(peerId('bad'))).toBeUndefined()
+    expect(b.driver.core.refused.get('malformed')).toBe(2)
+    for (const { network, driver } of [a, b]) {
+      driver.stop()
+      await network.stop()
+    }
   })
 
   it('a record that says all that it may, in any script, is understood', () => {
@@ -87,6 +146,8 @@ describe('membership messages', () => {
     expect(new Set(states)).toEqual(new Set(['evicted', 'alive', 'dead']))
   })
 })
+
+type Played = { network: MemoryNetwork; driver: MemberDriver }
 
 /** A record at every limit, with characters that take three bytes. */
 function longest(id: string): MemberRecord {

@@ -12,7 +12,13 @@ export type SelfChange = Partial<
 /** One step's input. */
 export type MembershipInput =
   /** A message whose sender the connection has proven. */
-  | { readonly kind: 'message'; readonly from: PeerId; readonly message: MembershipMessage }
+  | {
+      readonly kind: 'message'
+      readonly from: PeerId
+      readonly message: MembershipMessage
+      /** Updates of it that couldn't be decoded, and were left out. */
+      readonly malformed?: number
+    }
   /** A connection to the peer was made: a suspected or dead member is told so at once. */
   | { readonly kind: 'connected'; readonly peer: PeerId }
   /** The last connection broke: a hint to probe the member now, directly and through others. */

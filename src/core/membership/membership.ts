@@ -102,6 +102,7 @@ export class Membership {
     if (isOut) return
     switch (input.kind) {
       case 'message':
+        this.#refusals.note('malformed', input.malformed ?? 0)
         this.#receive(input.from, input.message)
         break
       case 'merge':

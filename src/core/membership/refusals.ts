@@ -6,6 +6,8 @@ import type { ApplyRefusal } from './table.ts'
 export type Refusal =
   | ApplyRefusal
   | MessageProblem
+  /** An update that couldn't be decoded; the rest of its message counts. */
+  | 'malformed'
   /** A message in this node's own name, or a table exchange with itself. */
   | 'from-self'
   /** An answer to nothing that waits; late ones are common, and harmless. */
@@ -24,7 +26,7 @@ export class Refusals {
     return this.#counts
   }
 
-  note(reason: Refusal): void {
-    this.#counts.set(reason, (this.#counts.get(reason) ?? 0) + 1)
+  note(reason: Refusal, count = 1): void {
+    if (count > 0) this.#counts.set(reason, (this.#counts.get(reason) ?? 0) + count)
   }
 }
