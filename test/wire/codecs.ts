@@ -37,6 +37,41 @@ import {
   type NodeStatusReply,
   type ScrubReply
 } from '../../src/wire/node.ts'
+import {
+  decodeConfigState,
+  decodeEntry,
+  decodeHardState,
+  decodeRaftMessage,
+  decodeSnapshot,
+  encodeConfigState,
+  encodeEntry,
+  encodeHardState,
+  encodeRaftMessage,
+  encodeSnapshot
+} from '../../src/wire/raft.ts'
+
+/** Bytes anywhere in a value as hexadecimal behind `hex:`, and back. */
+function withBytes<T>(parts: {
+  decode: (bytes: Uint8Array) => T
+  encode: (value: T) => Uint8Array
+}): Codec {
+  const isHex = (value: unknown): value is string =>
+    typeof value === 'string' && value.startsWith('hex:')
+  return {
+    decode: (bytes) => {
+      const text = JSON.stringify(parts.decode(bytes), (_, value: unknown) =>
+        value instanceof Uint8Array ? `hex:${toHex(value)}` : value
+      )
+      return JSON.parse(text) as unknown
+    },
+    encode: (value) => {
+      const revived = JSON.parse(JSON.stringify(value), (_, inner: unknown) =>
+        isHex(inner) ? hexBytes(inner.slice(4)) : inner
+      ) as T
+      return parts.encode(revived)
+    }
+  }
+}
 
 /** What a vector may say besides its bytes. */
 type Context = {
@@ -128,6 +163,13 @@ export const CODECS: Readonly<Record<string, Readonly<Record<string, Codec>>>> =
       encode: (value) => concatBytes(encodeBlockReply(value)),
       bytes: ['payload']
     })
+  },
+  raft: {
+    Entry: withBytes({ decode: decodeEntry, encode: encodeEntry }),
+    ConfigState: withBytes({ decode: decodeConfigState, encode: encodeConfigState }),
+    HardState: withBytes({ decode: decodeHardState, encode: encodeHardState }),
+    Snapshot: withBytes({ decode: decodeSnapshot, encode: encodeSnapshot }),
+    Message: withBytes({ decode: decodeRaftMessage, encode: encodeRaftMessage })
   },
   node: {
     Request: codec<NodeRequest>({

@@ -114,7 +114,7 @@ describe('§4.1 and §4.2 single-server changes', () => {
     expect(group.at(4).raft.configState).toEqual(configOf([1, 3, 4]))
   })
 
-  it('a change waits until the one before it is applied', () => {
+  it('R-8 a change waits until the one before it is applied', () => {
     const one = replica()
     one.lead()
     one.step({ type: 'append-response', from: 2, term: 1, index: 1 })
@@ -144,7 +144,7 @@ describe('§4.1 and §4.2 single-server changes', () => {
     expect(one.raft.configState.learners).toEqual([4])
   })
 
-  it("a new leader makes none before the end of its predecessor's log is applied", () => {
+  it("R-8 a new leader makes none before the end of its predecessor's log is applied", () => {
     const one = replica({ terms: [1, 1], term: 1 })
     one.lead()
     one.raft.proposeConfigChange(changeOf('remove 3'))
@@ -275,7 +275,7 @@ it('§4.3 leaving is proposed once, when all before it is applied', () => {
 })
 
 describe('§6.4 reads without log entries', () => {
-  it('a leader asks a majority before it answers, and answers with its commit index', () => {
+  it('R-7 a leader asks a majority before it answers, and answers with its commit index', () => {
     const group = Group.of(3)
     const leader = group.elect(1)
     leader.raft.readIndex(bytes('r'))
@@ -306,7 +306,7 @@ describe('§6.4 reads without log entries', () => {
     expect([leader.state.role, leader.reads]).toEqual(['follower', []])
   })
 
-  it('a leader waits for the first commit of its term', () => {
+  it('R-7 a leader waits for the first commit of its term', () => {
     const one = replica({ terms: [1, 1], term: 1, commit: 1 })
     one.lead()
     one.raft.readIndex(bytes('r'))

@@ -114,7 +114,7 @@ describe('§5.2 leader election', () => {
     })
   }
 
-  it('a voter gives one vote for each term, first come, first served', () => {
+  it('R-4 a voter gives one vote for each term, first come, first served', () => {
     const one = start()
     one.step({ type: 'vote', from: 2, term: 1 })
     one.step({ type: 'vote', from: 3, term: 1 })
@@ -273,7 +273,7 @@ describe('§5.3 log replication', () => {
     expect(one.appliedTexts).toEqual(['e1', 'e2', 'e3'])
   })
 
-  it('a follower commits no further than an append has proved equal', () => {
+  it('R-6 a follower commits no further than an append has proved equal', () => {
     const one = start({ terms: [1, 1, 1, 1] })
     one.step({ type: 'append', from: 2, term: 2, index: 2, logTerm: 1, commit: 4 })
     expect(one.state.log.committed).toBe(2)

@@ -43,7 +43,7 @@ function asyncReplica(): {
 }
 
 describe('committing', () => {
-  it('figure 8: an entry of an earlier term is not committed by being on a majority', () => {
+  it('R-5 figure 8: an entry of an earlier term is not committed by being on a majority', () => {
     const members = configOf([1, 2, 3, 4, 5])
     const one = replica({ members, terms: [1, 2], term: 3, config: PLAIN })
     one.lead()
@@ -197,7 +197,7 @@ describe('votes', () => {
     expect(ready.messages).toMatchObject([{ type: 'vote-response', to: 2 }])
   })
 
-  it('asynchronous: the answer travels with the write that makes it true', () => {
+  it('R-3 asynchronous: the answer travels with the write that makes it true', () => {
     const { raft, take } = asyncReplica()
     raft.step(createMessage({ type: 'vote', from: 2, to: 1, term: 9 }))
     const { peers, append } = take()
@@ -255,7 +255,7 @@ describe('votes', () => {
     expect(one.drain()).toMatchObject([{ type: 'vote-response', reject: false }])
   })
 
-  it('a replica that never had members gives no vote', () => {
+  it('R-9 a replica that never had members gives no vote', () => {
     const one = replica({ members: configOf([]) })
     one.step({ type: 'vote', from: 2, term: 3, index: 7, logTerm: 2 })
     one.step({ type: 'pre-vote', from: 2, term: 4, index: 7, logTerm: 2 })
@@ -298,7 +298,7 @@ describe('logs', () => {
     )
   })
 
-  it('a heartbeat for entries that are lost here is reported and commits nothing', () => {
+  it('R-10 a heartbeat for entries that are lost here is reported and commits nothing', () => {
     const one = replica({ terms: [1], term: 1 })
     expect(one.step({ type: 'heartbeat', from: 2, term: 1, commit: 7 })).toMatchObject({
       refusal: 'data-loss'
@@ -306,7 +306,7 @@ describe('logs', () => {
     expect([one.state.log.committed, one.drain()]).toEqual([0, []])
   })
 
-  it('an acknowledgement beyond the log is refused and commits nothing', () => {
+  it('R-10 an acknowledgement beyond the log is refused and commits nothing', () => {
     const one = replica()
     one.lead()
     one.drain()
