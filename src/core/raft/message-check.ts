@@ -17,15 +17,29 @@ const NUMBERS = [
 ] as const
 const STEP_TYPES: ReadonlySet<unknown> = new Set(['add-voter', 'add-learner', 'remove', 'update'])
 const TRANSITIONS: ReadonlySet<unknown> = new Set(['auto', 'implicit', 'explicit'])
-/** Answers that a replica gives to itself, when its own write is durable. */
+/**
+ * Answers that a replica gives to itself, when its own write is durable; and what it asked for as a
+ * follower and gets back as the leader, from the one whom it took for that.
+ */
 const TO_ITSELF: ReadonlySet<MessageType> = new Set([
   'append-response',
   'vote-response',
-  'pre-vote-response'
+  'pre-vote-response',
+  'propose',
+  'read-index',
+  'transfer-leader'
 ])
 
 const isNumber = (value: unknown): boolean =>
-  Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= NUMBER_MAX
+  Number.isInteger(value) && (value as number) >= 0 && (value as number) <= NUMBER_MAX
+
+/** Written out, because it runs for every message. */
+function hasNumbers(message: Message): boolean {
+  const { term, logTerm, index, commit, vote, rejectHint, readSequence } = message
+  const inTerms = isNumber(term) && isNumber(logTerm) && isNumber(vote)
+  const inLog = isNumber(index) && isNumber(commit) && isNumber(rejectHint)
+  return inTerms && inLog && isNumber(readSequence)
+}
 
 /** @returns whether a message stands outside of terms. */
 export function isTermless(message: Message): boolean {
@@ -48,8 +62,9 @@ export function messageProblem(message: Message, self: number): string | undefin
   if (!PEER_TYPES.has(type)) return `no peer sends "${type}"`
   if (!isNumber(from) || from === 0) return `"${String(from)}" names no sender`
   if (from === self && !TO_ITSELF.has(type)) return 'it comes from this replica itself'
-  for (const name of NUMBERS) {
-    if (!isNumber(message[name])) return `${name} is ${String(message[name])}`
+  if (!hasNumbers(message)) {
+    const name = NUMBERS.find((name) => !isNumber(message[name])) ?? 'term'
+    return `${name} is ${String(message[name])}`
   }
   if (!isTermless(message) && term === 0) return 'it has no term'
   if (!(message.context instanceof Uint8Array)) return 'its context is not bytes'

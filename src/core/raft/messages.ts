@@ -161,13 +161,21 @@ export type Message = {
 
 export type MessageDraft = Partial<Message> & Pick<Message, 'type' | 'to'>
 
-/** @returns a whole message: what the draft doesn't say is 0 or empty. */
-export function createMessage(draft: MessageDraft): Message {
+/**
+ * @param from the sender, when the draft names none
+ * @param term the term, when the draft names none
+ * @returns a whole message: what the draft doesn't say is 0 or empty
+ */
+export function createMessage(
+  draft: MessageDraft,
+  from: ReplicaId = NO_REPLICA,
+  term: number = 0
+): Message {
   return {
     type: draft.type,
-    from: draft.from ?? NO_REPLICA,
+    from: draft.from ?? from,
     to: draft.to,
-    term: draft.term ?? 0,
+    term: draft.term ?? term,
     logTerm: draft.logTerm ?? 0,
     index: draft.index ?? 0,
     commit: draft.commit ?? 0,

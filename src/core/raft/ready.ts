@@ -40,6 +40,8 @@ export type Ready = {
   readonly mustSync: boolean
 }
 
+type Writable<T> = { -readonly [key in keyof T]: T[key] }
+
 /** Remembers what was handed out, so that a Ready says only what is new. */
 export class Handout {
   readonly #raft: RaftState
@@ -102,28 +104,34 @@ export class Handout {
     const hardState = this.#isHardStateNew() ? raft.hardState : undefined
     const { term, vote } = this.#hardState
     const mustSync = entries.length > 0 || raft.term !== term || raft.vote !== vote
-    const ready = {
+    const ready: Writable<Ready> = {
       softState: this.#isSoftStateNew() ? { leader, role } : undefined,
       hardState,
       readStates: raft.readStates,
       entries,
       snapshot: raft.log.unstable.nextSnapshot(),
       committedEntries: raft.log.nextCommitted(!this.#isAsync),
+      messages: [],
       mustSync
     }
-    return { ...ready, messages: this.#messages(ready) }
+    ready.messages = this.#messages(ready)
+    return ready
   }
 
-  #messages(ready: Omit<Ready, 'messages'>): Message[] {
+  #messages(ready: Ready): Message[] {
     const { id, outbox, afterAppend } = this.#raft
     if (!this.#isAsync) {
-      this.#onAdvance = afterAppend.filter(({ to }) => to === id)
+      // The outbox is this Ready's from now on.
+      for (const message of afterAppend) {
+        if (message.to === id) this.#onAdvance.push(message)
+        else outbox.push(message)
+      }
       const ack = this.#appendAck(ready.snapshot)
       if (ack !== undefined) this.#onAdvance.push(ack)
       if (ready.committedEntries.length > 0) this.#onAdvance.push(this.#applyAck(ready))
-      return [...outbox, ...afterAppend.filter(({ to }) => to !== id)]
+      return outbox
     }
-    const messages = [...outbox]
+    const messages = outbox
     const append = this.#storageAppend(ready)
     if (append !== undefined) messages.push(append)
     if (ready.committedEntries.length > 0) {
@@ -135,7 +143,7 @@ export class Handout {
     return messages
   }
 
-  #storageAppend(ready: Omit<Ready, 'messages'>): Message | undefined {
+  #storageAppend(ready: Ready): Message | undefined {
     const { id, afterAppend } = this.#raft
     const { entries, hardState, snapshot } = ready
     const isNeeded =
@@ -166,7 +174,7 @@ export class Handout {
     return createMessage({ ...draft, term, index, logTerm, snapshot, batch })
   }
 
-  #applyAck(ready: Omit<Ready, 'messages'>): Message {
+  #applyAck(ready: Ready): Message {
     const draft = { type: 'storage-apply-response', from: APPLY_THREAD } as const
     return createMessage({ ...draft, to: this.#raft.id, entries: ready.committedEntries })
   }

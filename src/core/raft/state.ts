@@ -123,8 +123,8 @@ export class RaftState {
 
   /** Puts a message into its outbox. The term is the present one unless the draft says another. */
   send(draft: MessageDraft): void {
-    const term = draft.term ?? (WITHOUT_TERM.has(draft.type) ? 0 : this.term)
-    const message = createMessage({ ...draft, from: draft.from ?? this.id, term })
+    const term = WITHOUT_TERM.has(draft.type) ? 0 : this.term
+    const message = createMessage(draft, this.id, term)
     if (AFTER_APPEND.has(message.type)) this.afterAppend.push(message)
     else this.outbox.push(message)
   }
