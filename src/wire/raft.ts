@@ -180,6 +180,7 @@ export function encodeRaftMessage(message: Message): Uint8Array {
   writer.bytes(12, message.context)
   writer.uint(13, message.readSequence)
   writer.bool(14, message.isTransfer)
+  writer.uint(15, message.vote)
   return writer.finish()
 }
 
@@ -202,7 +203,7 @@ export function decodeRaftMessage(bytes: Uint8Array): Message {
 const NUMBER_FIELDS: Readonly<
   Record<
     number,
-    'from' | 'to' | 'term' | 'logTerm' | 'index' | 'commit' | 'rejectHint' | 'readSequence'
+    'from' | 'to' | 'term' | 'logTerm' | 'index' | 'commit' | 'rejectHint' | 'readSequence' | 'vote'
   >
 > = {
   2: 'from',
@@ -212,7 +213,8 @@ const NUMBER_FIELDS: Readonly<
   6: 'index',
   7: 'commit',
   11: 'rejectHint',
-  13: 'readSequence'
+  13: 'readSequence',
+  15: 'vote'
 }
 
 function readMessageField(draft: Partial<Draft>, field: ProtoField): void {

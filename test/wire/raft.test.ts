@@ -95,7 +95,8 @@ const messageArb: fc.Arbitrary<Message> = fc
     rejectHint: numberArb,
     context: bytesArb,
     readSequence: numberArb,
-    isTransfer: fc.boolean()
+    isTransfer: fc.boolean(),
+    vote: numberArb
   })
   .map(createMessage)
 

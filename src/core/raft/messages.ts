@@ -140,7 +140,7 @@ export type Message = {
    */
   readonly index: number
   readonly commit: number
-  /** storage-append only. */
+  /** storage-append: of the hard state; transfer-leader: who is to lead. */
   readonly vote: ReplicaId
   readonly entries: readonly Entry[]
   readonly snapshot: Snapshot | undefined

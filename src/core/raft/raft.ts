@@ -161,7 +161,10 @@ export class Raft {
   /** Hands leadership to a voter, if it catches up within an election timeout. */
   transferLeader(to: ReplicaId): void {
     const { id, term } = this.state
-    onTransferLeader(this.state, createMessage({ type: 'transfer-leader', from: to, to: id, term }))
+    onTransferLeader(
+      this.state,
+      createMessage({ type: 'transfer-leader', from: id, to: id, vote: to, term })
+    )
   }
 
   /** This follower votes and campaigns as if it had not heard its leader. */

@@ -9,15 +9,15 @@ import { sendAppend } from './replication.ts'
 import type { RaftState } from './state.ts'
 
 /**
- * `message.from` is to lead. The leader brings it up to date first and takes no proposals
+ * `message.vote` is to lead. The leader brings it up to date first and takes no proposals
  * meanwhile; after an election timeout it gives up. A follower passes the wish on.
  */
 export function onTransferLeader(raft: RaftState, message: Message): void {
-  const target = message.from
+  const target = message.vote
   if (raft.role === 'leader') {
     startTransfer(raft, target)
   } else if (raft.role === 'follower' && raft.leader !== NO_REPLICA) {
-    raft.send({ type: 'transfer-leader', from: target, to: raft.leader })
+    raft.send({ type: 'transfer-leader', to: raft.leader, vote: target })
   }
 }
 
