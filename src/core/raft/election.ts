@@ -191,10 +191,13 @@ export function checkQuorum(raft: RaftState): void {
  * The connection to a peer broke. If that was the leader, nobody needs to wait for the timeout: the
  * replica forgets it, so that it may vote, and campaigns, each in its turn so that they don't split
  * the vote: the first voter at once, the next a tick later. Only with pre-votes, by which a replica
- * that alone has lost the leader disturbs nobody.
+ * that alone has lost the leader disturbs nobody; and never where leaders read by their lease.
  */
 export function onConnectionLost(raft: RaftState, id: ReplicaId): void {
-  if (!raft.config.preVote || raft.role === 'leader' || raft.leader !== id) return
+  const { preVote, readMode } = raft.config
+  // A leader that reads by its lease counts on nobody voting before that ends.
+  if (!preVote || readMode === 'lease') return
+  if (raft.role === 'leader' || raft.leader !== id) return
   raft.trace?.({ type: 'leader-forgotten', leader: id, term: raft.term })
   raft.leader = NO_REPLICA
   const others = [...raft.members.progress.keys()].filter(
