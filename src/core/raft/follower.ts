@@ -72,6 +72,9 @@ function restore(raft: RaftState, snapshot: Snapshot): boolean {
     raft.trace?.({ ...event, type: 'snapshot-fast-forwarded', commit: log.committed })
     return false
   }
+  // It doesn't overtake what is being applied now: a change of members among that would be made to
+  // the members that the snapshot brings. The leader sends another one.
+  if (log.applying > log.applied) return false
   log.restore(snapshot)
   const base = { lastIndex: log.lastIndex, limits: raft.limits }
   installMembers(raft, restoreMembers(snapshot.configState, base))
