@@ -173,6 +173,8 @@ export class Progress {
    * @returns false when the refusal is an old one
    */
   decrease(rejected: number, hint: number): boolean {
+    // It refused what was sent before the snapshot.
+    if (this.state === 'snapshot') return false
     if (this.state === 'replicate') {
       if (rejected <= this.match) return false
       this.next = this.match + 1
