@@ -110,7 +110,28 @@ export function onVote(raft: RaftState, message: Message, kind: VoteKind): void 
 
 export function rejectVote(raft: RaftState, message: Message, kind: VoteKind): void {
   raft.trace?.({ type: 'vote-rejected', ...weighed(raft, message, kind) })
-  raft.send({ type: `${kind}-response`, to: message.from, term: raft.term, reject: true })
+  const draft = { type: `${kind}-response`, to: message.from, reject: true } as const
+  if (raft.isVoter) {
+    raft.send({ ...draft, term: raft.term })
+    return
+  }
+  // Who asks doesn't know yet that this replica is no voter any more. It may never hear that from a
+  // leader: its election may need this very vote, which a longer log forbids, and this replica may
+  // not campaign. So the refusal says what is committed, in a term that isn't too low to be heard.
+  const { committed: commit } = raft.log
+  const term = Math.max(raft.term, message.term - 1)
+  raft.send({ ...draft, term, commit, logTerm: raft.log.termAt(commit) })
+}
+
+/**
+ * What someone has committed is committed here, as far as the logs agree. A change of members in it
+ * has to be applied before this replica may campaign.
+ */
+function learnCommit(raft: RaftState, { commit, logTerm }: Message): void {
+  if (raft.role === 'leader' || !raft.log.matches(commit, logTerm)) return
+  raft.log.commitTo(commit)
+  const isAsking = raft.role === 'candidate' || raft.role === 'pre-candidate'
+  if (isAsking && hasUnappliedChange(raft)) becomeFollower(raft, raft.term, NO_REPLICA)
 }
 
 function weighed(
@@ -135,8 +156,9 @@ function weighed(
 
 /** Counts an answer; other roles than the one that asked have no use for it. */
 export function onVoteResponse(raft: RaftState, message: Message, kind: VoteKind): void {
+  const { from, reject, commit } = message
+  if (reject && commit > 0) learnCommit(raft, message)
   if (raft.role !== (kind === 'vote' ? 'candidate' : 'pre-candidate')) return
-  const { from, reject } = message
   raft.trace?.({ type: 'vote-received', kind, from, term: raft.term, reject })
   if (!raft.votes.has(from)) raft.votes.set(from, !reject)
   switch (count(raft, kind)) {
