@@ -172,6 +172,8 @@ export class Mesh implements MeshView {
     await this.#joined.promise
     // Not a moment later: a layout of this node alone would acknowledge a block with one copy.
     this.#layouts.update()
+    // Nor may the next start know nobody: it would serve as if it were alone.
+    await this.#keeper.flush()
   }
 
   /** Why nobody could be reached so far. */

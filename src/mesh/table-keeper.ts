@@ -34,11 +34,17 @@ export class TableKeeper {
     })
   }
 
+  /** Writes the table now. */
+  async flush(): Promise<void> {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    await this.#write()
+  }
+
   /** Writes the table a last time. */
   async stop(): Promise<void> {
     this.#running = false
-    this.#timer?.cancel()
-    await this.#write()
+    await this.flush()
   }
 
   /** Never rejects: a node works without a memory, it only starts slower. */
