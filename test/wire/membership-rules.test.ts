@@ -103,12 +103,9 @@ describe('membership messages', () => {
     const updates = [bad, update(record('pc'), 'alive')]
     const bytes = encodeMembershipMessage({ kind: 'gossip', updates })
 
-    const sent = [
-      a.network.notify(b.network.peerId, '/atoll/membership/1.0.0', bytes),
-      a.network.publish('members', bytes)
-    ]
-    await clock.run(Promise.all(sent))
-    await clock.advance(100)
+    await clock.run(a.network.notify(b.network.peerId, '/atoll/membership/1.0.0', bytes))
+    await clock.run(a.network.publish('members', bytes))
+    await clock.advance(50)
 
     expect(b.driver.core.member(peerId('pc'))?.state).toBe('alive')
     expect(b.driver.core.member(peerId('bad'))).toBeUndefined()

@@ -178,8 +178,11 @@ export class MemoryWorld {
     return near
   }
 
+  /** Gossip goes from peer to peer: it reaches whom connections lead to, and nobody else. */
   publish(from: MemoryNetwork, topic: string, data: Uint8Array): void {
-    for (const peer of [...this.#nodes.keys()].toSorted(compareText)) {
+    const reached = new Set([from.peerId])
+    for (const peer of reached) for (const next of this.#peersOf(peer).keys()) reached.add(next)
+    for (const peer of [...reached].toSorted(compareText)) {
       if (peer === from.peerId || this.#isBlocked(from.peerId, peer)) continue
       if (chance(this.#random, this.faults.lossPerMille, 1_000)) continue
       const copy = data.slice()
