@@ -26,8 +26,7 @@ const TO_ITSELF: ReadonlySet<MessageType> = new Set([
   'vote-response',
   'pre-vote-response',
   'propose',
-  'read-index',
-  'transfer-leader'
+  'read-index'
 ])
 
 const isNumber = (value: unknown): boolean =>

@@ -2,6 +2,7 @@
 // and a state machine that keeps a snapshot after every entry.
 
 import { concatBytes } from '../../../../src/base/bytes.ts'
+import { isMeshError } from '../../../../src/base/errors.ts'
 import type { Random } from '../../../../src/base/random.ts'
 import type { RaftConfig } from '../../../../src/core/raft/config.ts'
 import type { RaftEvent } from '../../../../src/core/raft/events.ts'
@@ -93,7 +94,11 @@ export class Replica {
       if (line !== undefined) output.log(line.level, line.text)
       if (event.type === 'message-refused') output.logRefusal(this.id, event)
     }
-    return new Raft({ config: { ...config, applied }, random, storage: this.storage, trace })
+    try {
+      return new Raft({ config: { ...config, applied }, random, storage: this.storage, trace })
+    } catch (error) {
+      throw isMeshError(error) ? new DirectiveError(error.message) : error
+    }
   }
 
   write({ hardState, snapshot, entries }: Write): void {
