@@ -73,7 +73,7 @@ export class Inflights {
   }
 }
 
-/** Invariant: `0 <= match < next`, and in snapshot state `next > pendingSnapshot > 0`. */
+/** Invariant: `0 <= match < next`, and in snapshot state `next <= pendingSnapshot + 1`. */
 export class Progress {
   /** The member's log is known to equal the leader's up to here, durably. */
   match: number
@@ -173,8 +173,6 @@ export class Progress {
    * @returns false when the refusal is an old one
    */
   decrease(rejected: number, hint: number): boolean {
-    // It refused what was sent before the snapshot.
-    if (this.state === 'snapshot') return false
     if (this.state === 'replicate') {
       if (rejected <= this.match) return false
       this.next = this.match + 1
