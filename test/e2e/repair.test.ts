@@ -115,6 +115,11 @@ describe('repair', () => {
     const bytes = bytesOf(FILE_BYTES, seed++)
     const { cid } = await mesh.put(0, bytes)
     const path = await copyOf(mesh.at(1), cid)
+    // Nothing but the read may be the reason: a writer whose write was still open would send again.
+    await until('all copies are answered for', MEND_LIMIT_MS, async () => {
+      return (await mesh.put(0, bytes)).copiesWritten === 0
+    })
+    await mesh.settled(0)
     expect(await mesh.at(1).stop()).toBe(0)
     // A size that the block can't have keeps it out of the index from the start.
     await truncate(path, 0)
