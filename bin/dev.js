@@ -26,7 +26,10 @@ const TASKS = {
   test: [
     ['check', ['node', 'bin/dev.js', 'check']],
     ['end-to-end tests', ['vitest', 'run', '--project', 'e2e']],
-    ['simulation', ['node', 'test/sim/run.ts', '--seeds', '1', '--peers', '200']],
+    [
+      'simulation',
+      ['node', 'test/sim/run.ts', '--only', 'membership', '--seeds', '1', '--peers', '200']
+    ],
     ['chaos', ['node', 'test/e2e/chaos.ts', '--cycles', '5']]
   ],
   demo: [['demo', ['node', 'bin/atoll.js', 'demo']]],

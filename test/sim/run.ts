@@ -1,40 +1,61 @@
 // Simulations by seed, for as long as wanted:
 //
-//   npm run sim -- --seeds 20            seeds 1 to 20
-//   npm run sim -- --seed 7              one seed, again
-//   npm run sim -- --seed 7 --peers 50   a smaller mesh
+//   npm run sim -- --seeds 10000                     consensus, seeds 1 to 10000
+//   npm run sim -- --seeds 5000 --from 5001          the second half of them
+//   npm run sim -- --seed 7                          one seed, again
+//   npm run sim -- --only membership --seeds 20      membership, seeds 1 to 20
+//   npm run sim -- --seed 7 --peers 50               membership too: only that has peers
 
 import { parseArgs } from 'node:util'
 import { parseCount } from '../e2e/arguments.ts'
 import { runMembership } from './membership.ts'
+import { runRaft } from './raft/run.ts'
+
+const DEFAULTS = { raft: '1000', membership: '5' } as const
+const PEERS = '200'
 
 const { values } = parseArgs({
   options: {
+    only: { type: 'string' },
     seed: { type: 'string' },
-    seeds: { type: 'string', default: '5' },
-    peers: { type: 'string', default: '200' }
+    seeds: { type: 'string' },
+    from: { type: 'string', default: '1' },
+    peers: { type: 'string' }
   }
 })
-const peers = parseCount('peers', values.peers)
-const first = values.seed === undefined ? 1 : parseCount('seed', values.seed)
-const count = values.seed === undefined ? parseCount('seeds', values.seeds) : 1
-let failed = 0
-for (let seed = first; seed < first + count; seed++) {
-  const startedMs = performance.now()
-  const departures = Math.floor(peers / 10)
-  const { traceHash, violations, convergedMs, frames } = await runMembership({
-    seed,
-    peers,
-    leave: departures,
-    crash: departures
-  })
-  const took = ((performance.now() - startedMs) / 1_000).toFixed(1)
-  process.stdout.write(
-    `membership seed ${seed}: ${violations.length === 0 ? 'ok' : 'FAILED'}, agreed after ${convergedMs ?? '-'} ms, ` +
-      `${frames} frames, trace ${traceHash.slice(0, 16)}, ${took} s\n`
-  )
-  for (const violation of violations.slice(0, 10)) process.stdout.write(`  ${violation}\n`)
-  if (violations.length > 0) failed += 1
+const simulation = values.only ?? (values.peers === undefined ? 'raft' : 'membership')
+if (simulation !== 'raft' && simulation !== 'membership') {
+  throw new Error(`--only takes raft or membership, not "${simulation}"`)
 }
-process.stdout.write(`${count - failed} passed, ${failed} failed\n`)
-if (failed > 0) process.exitCode = 1
+const first = parseCount('seed', values.seed ?? values.from)
+const count =
+  values.seed === undefined ? parseCount('seeds', values.seeds ?? DEFAULTS[simulation]) : 1
+
+if (simulation === 'raft') {
+  if (runRaft(first, count) > 0) process.exitCode = 1
+} else {
+  await runMeshes(parseCount('peers', values.peers ?? PEERS))
+}
+
+async function runMeshes(peers: number): Promise<void> {
+  let failed = 0
+  for (let seed = first; seed < first + count; seed++) {
+    const startedMs = performance.now()
+    const departures = Math.floor(peers / 10)
+    const { traceHash, violations, convergedMs, frames } = await runMembership({
+      seed,
+      peers,
+      leave: departures,
+      crash: departures
+    })
+    const took = ((performance.now() - startedMs) / 1_000).toFixed(1)
+    process.stdout.write(
+      `membership seed ${seed}: ${violations.length === 0 ? 'ok' : 'FAILED'}, agreed after ${convergedMs ?? '-'} ms, ` +
+        `${frames} frames, trace ${traceHash.slice(0, 16)}, ${took} s\n`
+    )
+    for (const violation of violations.slice(0, 10)) process.stdout.write(`  ${violation}\n`)
+    if (violations.length > 0) failed += 1
+  }
+  process.stdout.write(`${count - failed} passed, ${failed} failed\n`)
+  if (failed > 0) process.exitCode = 1
+}

@@ -1,0 +1,28 @@
+// Many seeds of the consensus simulation, one after another.
+
+import { inWords, STALL } from './show.ts'
+import { simulate } from './simulation.ts'
+
+/** How often a long run says how far it is. */
+const REPORT_EVERY = 1_000
+
+/** @returns how many seeds failed */
+export function runRaft(first: number, count: number): number {
+  const write = (line: string): void => void process.stdout.write(`${line}\n`)
+  const startedMs = performance.now()
+  let violations = 0
+  let stalls = 0
+  for (let seed = first; seed < first + count; seed++) {
+    const outcome = simulate(seed)
+    if (outcome.failure?.invariant === STALL) stalls += 1
+    else if (outcome.failure !== undefined) violations += 1
+    if (count === 1 || outcome.failure !== undefined)
+      for (const line of inWords(outcome)) write(line)
+    const done = seed + 1 - first
+    if (done === count || done % REPORT_EVERY === 0) {
+      const each = ((performance.now() - startedMs) / done).toFixed(1)
+      write(`raft: ${done} seeds, ${violations} violations, ${stalls} stalls, ${each} ms each`)
+    }
+  }
+  return violations + stalls
+}
