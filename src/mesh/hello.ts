@@ -77,13 +77,19 @@ export class HelloExchange implements Admission {
   async #ask(peer: PeerId, signal: AbortSignal | undefined): Promise<void> {
     const { network, onCloned, onEvicted } = this.#components
     const options = { timeoutMs: HELLO_TIMEOUT_MS, signal }
+    const known = this.#sessions.current(peer)
     const asked = network.request(peer, HELLO_PROTOCOL, encodeHello(this.#ownHello()), options)
     const body = await asked.catch((error: unknown) => {
       if (isMeshError(error, 'cloned-identity')) onCloned(error)
       if (isMeshError(error, 'evicted')) onEvicted(peer)
       throw error
     })
-    this.#accept(peer, decodeHello(body))
+    const answer = decodeHello(body)
+    const current = this.#sessions.current(peer)
+    // The peer came with another session meanwhile. Then this answer may have been given before, and
+    // have lain here unread: it proves nothing, and another one is asked for.
+    if (current !== known && answer.session !== current) return await this.#ask(peer, signal)
+    this.#accept(peer, answer)
   }
 
   #answer(peer: PeerId, hello: Hello): Uint8Array {

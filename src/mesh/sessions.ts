@@ -17,6 +17,11 @@ export class Sessions {
   /** Until the peer comes with a session that isn't one of them. */
   readonly #cloned = new Map<PeerId, ReadonlySet<SessionId>>()
 
+  /** @returns the session of a connected peer that spoke last. */
+  current(peer: PeerId): SessionId | undefined {
+    return this.#current.get(peer)
+  }
+
   /** Takes in that a session of a peer speaks. `cloned` is said once. */
   note(peer: PeerId, session: SessionId): 'same' | 'changed' | 'cloned' {
     if (this.#cloned.get(peer)?.has(session) === false) this.#cloned.delete(peer)
