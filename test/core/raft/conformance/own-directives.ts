@@ -7,7 +7,6 @@ import { DirectiveError, booleanOf, demandKnown, numberAt, plainWords } from './
 import { refusalText } from './environment.ts'
 import type { Environment } from './environment.ts'
 import { injectMessage } from './inject.ts'
-import { changeText } from './texts.ts'
 
 type Handler = (env: Environment, directive: Directive) => void
 
@@ -89,16 +88,6 @@ export const OWN_DIRECTIVES: Readonly<Record<string, Handler>> = {
   /** ID OTHER: its connection to another one broke. */
   'connection-lost': (env, directive) => {
     env.replica(numberAt(directive, 0)).raft.connectionLost(numberAt(directive, 1))
-  },
-
-  /** ID INDEX: applies the change of members at an index again; nothing is kept of it. */
-  'apply-again': (env, directive) => {
-    const { raft, storage } = env.replica(numberAt(directive, 0))
-    const index = numberAt(directive, 1)
-    const [entry] = storage.entries(index, index + 1, Infinity) ?? []
-    if (entry?.type !== 'config-change') throw new DirectiveError(`${index} is no change`)
-    const { problem } = raft.applyConfigChange(entry.change)
-    env.output.write(`${changeText(entry.change)}: ${problem ?? 'done'}\n`)
   },
 
   /** TYPE FROM TO and fields: puts a message on its way that no replica has sent. */
