@@ -33,7 +33,8 @@ describe('data files of this project', () => {
   const files = suiteFiles(OWN_FOLDER)
 
   it('are there', () => {
-    expect([...new Set(files.map(({ kind }) => kind))]).toEqual(['quorum', 'confchange'])
+    const kinds = [...new Set(files.map(({ kind }) => kind))]
+    expect(kinds).toEqual(['interaction', 'quorum', 'confchange'])
     expect(files.every((file) => directiveCount(file) > 0)).toBe(true)
   })
 
