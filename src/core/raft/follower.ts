@@ -7,27 +7,25 @@ import { installMembers } from './reconfigure.ts'
 import type { RaftState } from './state.ts'
 
 /** Takes entries over, or says where the logs may agree. */
-export function onAppend(raft: RaftState, message: Message): Refused | undefined {
+export function onAppend(raft: RaftState, message: Message): void {
   const { log } = raft
   const { from: to, index, logTerm, entries, commit } = message
   if (index < log.committed) {
     // What is committed is in every leader's log: tell it how far that is.
     raft.send({ type: 'append-response', to, index: log.committed })
-    return undefined
+    return
   }
-  const outcome = log.tryAppend(index, logTerm, entries)
-  if (outcome.kind === 'impossible') return { refusal: 'impossible', problem: outcome.problem }
-  if (outcome.kind === 'appended') {
+  const lastIndex = log.tryAppend(index, logTerm, entries)
+  if (lastIndex !== undefined) {
     // No further than what this append has proved equal.
-    log.commitTo(Math.min(commit, outcome.lastIndex))
-    raft.send({ type: 'append-response', to, index: outcome.lastIndex })
-    return undefined
+    log.commitTo(Math.min(commit, lastIndex))
+    raft.send({ type: 'append-response', to, index: lastIndex })
+    return
   }
   raft.trace?.({ type: 'append-rejected', message, term: log.termAt(index) })
   const hint = log.findConflictByTerm(Math.min(index, log.lastIndex), logTerm)
   const draft = { type: 'append-response', to, index, reject: true } as const
   raft.send({ ...draft, rejectHint: hint.index, logTerm: hint.term })
-  return undefined
 }
 
 export function onHeartbeat(raft: RaftState, message: Message): Refused | undefined {

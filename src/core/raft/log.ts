@@ -8,13 +8,6 @@ import type { Entry, Snapshot } from './messages.ts'
 import type { RaftStorage } from './storage.ts'
 import { Unstable } from './unstable.ts'
 
-/** Where an append of entries ends, or why it can't be made. */
-export type AppendOutcome =
-  | { readonly kind: 'appended'; readonly lastIndex: number }
-  | { readonly kind: 'mismatch' }
-  /** The entries contradict what is committed here. */
-  | { readonly kind: 'impossible'; readonly problem: string }
-
 /**
  * Invariants: `applied <= applying <= committed <= lastIndex`; committed entries never change;
  * indexes have no gap; terms never fall from one entry to the next.
@@ -110,23 +103,23 @@ export class RaftLog {
   /**
    * Takes what a leader sent: entries that follow the one at `prevIndex`, if that is of `prevTerm`
    * here too. Entries that are here already stay; only a conflict cuts the log.
+   *
+   * @param prevIndex at least `committed`, so that nothing committed can be in conflict
+   * @returns the index up to which the logs are now known to be equal; undefined when they differ
+   *   before that
    */
-  tryAppend(prevIndex: number, prevTerm: number, entries: readonly Entry[]): AppendOutcome {
-    if (!this.matches(prevIndex, prevTerm)) return { kind: 'mismatch' }
+  tryAppend(prevIndex: number, prevTerm: number, entries: readonly Entry[]): number | undefined {
+    if (!this.matches(prevIndex, prevTerm)) return undefined
     const lastIndex = prevIndex + entries.length
     const conflict = entries.findIndex(({ index, term }) => !this.matches(index, term))
-    if (conflict === -1) return { kind: 'appended', lastIndex }
+    if (conflict === -1) return lastIndex
     const { index, term } = entries[conflict] as Entry
-    if (index <= this.committed) {
-      const problem = `it replaces entry ${index}, and ${this.committed} is committed`
-      return { kind: 'impossible', problem }
-    }
     if (index <= this.lastIndex) {
       const existingTerm = this.termAt(index)
       this.#trace?.({ type: 'log-conflict', index, existingTerm, conflictingTerm: term })
     }
     this.append(conflict === 0 ? entries : entries.slice(conflict))
-    return { kind: 'appended', lastIndex }
+    return lastIndex
   }
 
   /**

@@ -30,6 +30,9 @@ export type ConfigChangeStep = {
  * configuration that leaves itself otherwise; `implicit` is always joint and leaves itself;
  * `explicit` is always joint and waits for a change without steps. No steps with `auto` means:
  * leave the joint configuration.
+ *
+ * Let a member be a learner first: a replica that never had members gives no vote, so a voter that
+ * has heard nothing yet can be missing from the majority that it is counted for.
  */
 export type ConfigChange = {
   readonly transition: 'auto' | 'implicit' | 'explicit'

@@ -89,7 +89,7 @@ export class Raft {
    * A message has come: from another replica, or a response that a storage message carried. The
    * caller has made sure that it is from whom it says.
    *
-   * @returns why it was refused; then nothing that it says has been believed
+   * @returns why it was refused; then nothing that it says has been believed, but its term
    */
   step(message: Message): Refused | undefined {
     return step(this.state, message)
@@ -170,12 +170,13 @@ export class Raft {
   /** This follower votes and campaigns as if it had not heard its leader. */
   forgetLeader(): void {
     const raft = this.state
-    if (raft.role === 'leader' || raft.leader === NO_REPLICA) return
+    if (raft.role !== 'follower') return
     if (raft.config.readMode === 'lease') {
       // A leader that reads by its lease counts on nobody voting.
       raft.trace?.({ type: 'forget-leader-refused' })
       return
     }
+    if (raft.leader === NO_REPLICA) return
     raft.trace?.({ type: 'leader-forgotten', leader: raft.leader, term: raft.term })
     raft.leader = NO_REPLICA
   }

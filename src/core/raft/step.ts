@@ -24,7 +24,7 @@ const RESPONSES: ReadonlySet<MessageType> = new Set([
   'read-index-response'
 ])
 
-/** Takes in one message. @returns why it was refused, and then nothing has changed. */
+/** Takes in one message. @returns why it was refused; then nothing but its term was believed. */
 export function step(raft: RaftState, message: Message): Refused | undefined {
   const refused = stepIfRight(raft, message)
   if (refused !== undefined) raft.trace?.({ type: 'message-refused', ...refused, message })
@@ -140,8 +140,10 @@ function onLeaderMessage(raft: RaftState, message: Message): Refused | undefined
   } else {
     becomeFollower(raft, raft.term, from)
   }
-  if (type === 'append') return onAppend(raft, message)
-  return type === 'heartbeat' ? onHeartbeat(raft, message) : onSnapshot(raft, message)
+  if (type === 'heartbeat') return onHeartbeat(raft, message)
+  if (type === 'snapshot') return onSnapshot(raft, message)
+  onAppend(raft, message)
+  return undefined
 }
 
 function onFollowerMessage(raft: RaftState, message: Message): Refused | undefined {

@@ -173,7 +173,7 @@ const replication: readonly Mutant[] = [
   {
     name: 'a follower commits past what was matched',
     file: 'follower.ts',
-    from: 'log.commitTo(Math.min(commit, outcome.lastIndex))',
+    from: 'log.commitTo(Math.min(commit, lastIndex))',
     to: 'log.commitTo(Math.min(commit, log.lastIndex))'
   },
   {
@@ -197,13 +197,13 @@ const replication: readonly Mutant[] = [
   {
     name: 'an append is taken wherever it follows',
     file: 'log.ts',
-    from: "    if (!this.matches(prevIndex, prevTerm)) return { kind: 'mismatch' }\n",
-    to: "    if (prevIndex > this.lastIndex) return { kind: 'mismatch' }\n"
+    from: '    if (!this.matches(prevIndex, prevTerm)) return undefined\n',
+    to: '    if (prevIndex > this.lastIndex) return undefined\n'
   },
   {
     name: 'an append is acknowledged with all that the log has',
     file: 'follower.ts',
-    from: "raft.send({ type: 'append-response', to, index: outcome.lastIndex })",
+    from: "raft.send({ type: 'append-response', to, index: lastIndex })",
     to: "raft.send({ type: 'append-response', to, index: log.lastIndex })"
   },
   {
