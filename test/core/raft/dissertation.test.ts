@@ -460,6 +460,16 @@ describe('§9.6 pre-vote', () => {
     expect(ahead.drain()).toMatchObject([{ type: 'pre-vote-response', term: 1, reject: true }])
   })
 
+  it('a trial of an earlier term is refused aloud, so that its candidate learns the term', () => {
+    const one = replica({ term: 5 })
+    one.step({ type: 'pre-vote', from: 2, term: 3, index: 9, logTerm: 2 })
+    expect(one.drain()).toMatchObject([{ type: 'pre-vote-response', term: 5, reject: true }])
+    const candidate = replica({ id: 2, term: 2 })
+    candidate.raft.campaign()
+    candidate.step({ type: 'pre-vote-response', from: 1, term: 5, reject: true })
+    expect(candidate.state).toMatchObject({ role: 'follower', term: 5 })
+  })
+
   it('a won trial becomes an election at once', () => {
     const one = replica()
     one.raft.campaign()

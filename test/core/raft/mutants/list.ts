@@ -292,7 +292,94 @@ const replication: readonly Mutant[] = [
   }
 ]
 
+const recovery: readonly Mutant[] = [
+  {
+    name: 'a restart forgets the vote',
+    file: 'state.ts',
+    from: '    this.vote = hardState.vote\n',
+    to: '    this.vote = NO_REPLICA\n'
+  },
+  {
+    name: 'a restart forgets the term',
+    file: 'state.ts',
+    from: '    this.term = hardState.term\n',
+    to: '    this.term = this.log.lastTerm\n'
+  },
+  {
+    name: 'a restart applies again what was applied',
+    file: 'state.ts',
+    from: '    this.log.appliedTo(applied, 0)\n',
+    to: ''
+  },
+  {
+    name: 'a late append is taken although all of it is committed',
+    file: 'follower.ts',
+    from: '  if (index < log.committed) {',
+    to: '  if (index < 0) {'
+  },
+  {
+    name: 'a lost election leaves a candidate',
+    file: 'election.ts',
+    from: "    case 'lost':\n      becomeFollower(raft, raft.term, NO_REPLICA)\n      break",
+    to: "    case 'lost':\n      break"
+  },
+  {
+    name: 'with trial votes alone a stale leader is not told of the new term',
+    file: 'step.ts',
+    from: "if ((checkQuorum || preVote) && (type === 'append'",
+    to: "if (checkQuorum && preVote && (type === 'append'"
+  },
+  {
+    name: 'a refused trial vote is not answered when it is old',
+    file: 'step.ts',
+    from: "    rejectVote(raft, message, 'pre-vote')\n",
+    to: ''
+  },
+  {
+    name: 'what is sent of the commit index counts although it was refused',
+    file: 'progress.ts',
+    from: '    this.sentCommit = Math.min(this.sentCommit, this.next - 1)\n',
+    to: ''
+  },
+  {
+    name: 'a member that lacks only the commit index is not told',
+    file: 'replication.ts',
+    from: '  if (!isCommitted && lacksCommit(raft, progress)) sendAppend(raft, message.from, true)\n',
+    to: ''
+  },
+  {
+    name: 'followers that lose their leader all campaign at once',
+    file: 'election.ts',
+    from: '    raft.electionElapsed = Math.max(raft.electionElapsed, elapsed)\n',
+    to: '    campaign(raft)\n'
+  },
+  {
+    name: 'a follower that loses its leader waits',
+    file: 'election.ts',
+    from: '  raft.leader = NO_REPLICA\n  const others',
+    to: '  const others'
+  },
+  {
+    name: 'two leaders of one term are both believed',
+    file: 'step.ts',
+    from: "  if (isOther && type !== 'snapshot') {",
+    to: "  if (isOther && type !== 'snapshot' && raft.term < 0) {"
+  },
+  {
+    name: 'anybody may order an election',
+    file: 'transfer.ts',
+    from: '  if (raft.leader !== NO_REPLICA && raft.leader !== from) {',
+    to: '  if (raft.leader !== NO_REPLICA && raft.leader !== from && raft.term < 0) {'
+  }
+]
+
 const snapshots: readonly Mutant[] = [
+  {
+    name: 'a snapshot overtakes what is being applied',
+    file: 'follower.ts',
+    from: '  if (log.applying > log.applied) return false\n',
+    to: ''
+  },
   {
     name: 'an old snapshot replaces a newer log',
     file: 'follower.ts',
@@ -517,6 +604,7 @@ const limits: readonly Mutant[] = [
 export const MUTANTS: readonly Mutant[] = [
   ...elections,
   ...replication,
+  ...recovery,
   ...snapshots,
   ...members,
   ...reads,
