@@ -37,9 +37,12 @@ export async function run(print: Print): Promise<void> {
   try {
     const nodes = await startNodes(root, add)
     const stream = await startStream(add)
-    const helia = await startHelia(root, add, print)
-    await rounds({ nodes, stream, helia }, print)
+    installHelia(root, print)
+    const helia = await startHelia(root, add, false)
+    const heliaTuned = await startHelia(root, add, true)
+    await rounds({ nodes, stream, helia, heliaTuned }, print)
     await longPut(nodes, print)
+    await profiles(nodes, print)
     await Promise.all(workers.map((worker) => worker.end()))
     await idle(root, print)
   } finally {
@@ -80,19 +83,16 @@ async function startStream(add: Add): Promise<() => Promise<number>> {
   return async () => (await sender.ask({ do: 'send', address, bytes: BYTES })).ms ?? Number.NaN
 }
 
-async function startHelia(
-  root: string,
-  add: Add,
-  print: Print
-): Promise<(seed: number) => Promise<WorkerAnswer>> {
-  const folder = join(root, 'helia')
+const heliaFolder = (root: string): string => join(root, 'helia')
+
+function installHelia(root: string, print: Print): void {
   print(`installing ${HELIA_PACKAGES.join(' and ')} for this run …`)
   execFileSync(
     'npm',
     [
       'install',
       '--prefix',
-      folder,
+      heliaFolder(root),
       '--no-audit',
       '--no-fund',
       '--loglevel=error',
@@ -102,8 +102,17 @@ async function startHelia(
       stdio: 'inherit'
     }
   )
+}
+
+/** @param isTuned whether Helia has the engine settings that Atoll makes for itself */
+async function startHelia(
+  root: string,
+  add: Add,
+  isTuned: boolean
+): Promise<(seed: number) => Promise<WorkerAnswer>> {
+  const words = [heliaFolder(root), isTuned ? 'tuned' : 'as-it-comes']
   const make = (): Worker<HeliaRequest, WorkerAnswer> =>
-    add(new Worker<HeliaRequest, WorkerAnswer>('helia-worker.js', { words: [folder] }))
+    add(new Worker<HeliaRequest, WorkerAnswer>('helia-worker.js', { words, isTuned }))
   const [source, reader] = [make(), make()]
   const { address = '' } = await source.ask({ do: 'listen' })
   await reader.ask({ do: 'dial', address })
@@ -118,6 +127,7 @@ async function rounds(
     nodes: NodeWorker[]
     stream: () => Promise<number>
     helia: (seed: number) => Promise<WorkerAnswer>
+    heliaTuned: (seed: number) => Promise<WorkerAnswer>
   },
   print: Print
 ): Promise<void> {
@@ -128,6 +138,7 @@ async function rounds(
     get: [],
     getLocal: [],
     helia: [],
+    heliaTuned: [],
     first: [],
     heliaFirst: []
   } as Record<string, number[]>
@@ -139,7 +150,8 @@ async function rounds(
     const get = await reader.ask({ do: 'get', cid })
     const getLocal = await holder.ask({ do: 'get', cid })
     const helia = await sides.helia(round)
-    if (get.bytes !== BYTES || getLocal.bytes !== BYTES || helia.bytes !== BYTES)
+    const heliaTuned = await sides.heliaTuned(round)
+    if ([get, getLocal, helia, heliaTuned].some(({ bytes }) => bytes !== BYTES))
       throw new Error('A get was short')
     if (round === 0) continue // Warm-up.
     figures['raw']?.push(raw)
@@ -147,11 +159,12 @@ async function rounds(
     figures['get']?.push(rate(get.ms))
     figures['getLocal']?.push(rate(getLocal.ms))
     figures['helia']?.push(rate(helia.ms))
+    figures['heliaTuned']?.push(rate(heliaTuned.ms))
     figures['first']?.push(get.firstMs ?? Number.NaN)
     figures['heliaFirst']?.push(helia.firstMs ?? Number.NaN)
     print(
       `round ${round}: raw ${raw.toFixed(0)}, put ${rate(put.ms).toFixed(0)}, get ${rate(get.ms).toFixed(0)}, ` +
-        `local get ${rate(getLocal.ms).toFixed(0)}, Helia get ${rate(helia.ms).toFixed(0)} MiB/s`
+        `local get ${rate(getLocal.ms).toFixed(0)}, Helia get ${rate(helia.ms).toFixed(0)}, tuned ${rate(heliaTuned.ms).toFixed(0)} MiB/s`
     )
   }
   const at = (name: string): number => median(figures[name] ?? [])
@@ -167,7 +180,12 @@ async function rounds(
     `${ratio('get', 'raw')} × raw (wanted ≥ 0.7), ${ratio('get', 'helia')} × Helia (wanted ≥ 2)`
   )
   line('get at a node that has it', 'getLocal', `${ratio('getLocal', 'raw')} × raw`)
-  line('Helia get between two nodes', 'helia')
+  line('Helia get between two nodes, as it comes', 'helia')
+  line(
+    "the same with Atoll's engine settings",
+    'heliaTuned',
+    `Atoll is ${ratio('get', 'heliaTuned')} × as fast`
+  )
   print(
     `first byte of a get from other nodes: ${at('first').toFixed(1)} ms (wanted ≤ 50); Helia ${at('heliaFirst').toFixed(1)} ms`
   )
@@ -185,6 +203,30 @@ async function longPut(nodes: NodeWorker[], print: Print): Promise<void> {
       `${(rssBefore / MIB).toFixed(0)} → at most ${(rssPeak / MIB).toFixed(0)} MiB: ` +
       `${((rssPeak - rssBefore) / MIB).toFixed(0)} MiB more (wanted ≤ 64)`
   )
+}
+
+/** Where the time of a put goes, and of a get, at both ends; the profiler has its own cost. */
+async function profiles(nodes: NodeWorker[], print: Print): Promise<void> {
+  const [writer, holder, , reader] = nodes as [NodeWorker, NodeWorker, NodeWorker, NodeWorker]
+  const watch = async (
+    ends: readonly (readonly [string, NodeWorker])[],
+    work: () => Promise<WorkerAnswer>
+  ): Promise<string> => {
+    for (const [, end] of ends) await end.ask({ do: 'profile' })
+    const { cid = '' } = await work()
+    for (const [name, end] of ends) {
+      const { lines = [], cpuMs = 0 } = await end.ask({ do: 'profiled' })
+      print(`\n${name}: ${(cpuMs / (BYTES / MIB)).toFixed(1)} ms of processor time per MiB;`)
+      for (const line of lines) print(line)
+    }
+    return cid
+  }
+  const ends = [
+    ['put, the writer', writer],
+    ['put, another owner', holder]
+  ] as const
+  const cid = await watch(ends, () => writer.ask({ do: 'put', bytes: BYTES, seed: 98 }))
+  await watch([['get, the reader', reader]], () => reader.ask({ do: 'get', cid }))
 }
 
 /** Three nodes as users start them, left alone. */

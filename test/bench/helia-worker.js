@@ -1,13 +1,13 @@
 // A Helia node in a process of its own, for comparison. Plain JavaScript: its packages are installed
-// for the run only, into the folder that is the first argument.
+// for the run only, into the folder that is the first argument; the second says `tuned` or not.
 
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { setUpEngine } from './engine.ts'
 import { unlikeBytes } from './unlike-bytes.ts'
 
-setUpEngine()
-const folder = process.argv[2]
+const [, , folder, engine] = process.argv
+if (engine === 'tuned') setUpEngine()
 const load = async (name) =>
   await import(pathToFileURL(join(folder, 'node_modules', name, 'dist', 'src', 'index.js')).href)
 

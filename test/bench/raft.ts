@@ -1,14 +1,13 @@
 // What the consensus core costs by itself: three replicas in one thread, no disk, no network, and
 // where its time goes.
 
-import { Session } from 'node:inspector/promises'
-import type { Profiler } from 'node:inspector'
 import { createRandom } from '../../src/base/random.ts'
 import { RAFT_DEFAULTS } from '../../src/core/raft/config.ts'
 import { MemoryStorage } from '../../src/core/raft/memory-storage.ts'
 import { EMPTY_CONFIG_STATE } from '../../src/core/raft/messages.ts'
 import type { Message } from '../../src/core/raft/messages.ts'
 import { Raft } from '../../src/core/raft/raft.ts'
+import { Profile } from './profile.ts'
 
 const ROUNDS = 5
 const ENTRIES = 200_000
@@ -92,31 +91,10 @@ function measure(batch: number, entries: number, isAsync: boolean): number {
 const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] as number
 
-/** Own time by function, the largest first. */
-function profileLines({ nodes, samples = [] }: Profiler.Profile): string[] {
-  const byId = new Map(nodes.map(({ id, callFrame }) => [id, callFrame]))
-  const counts = new Map<string, number>()
-  for (const id of samples) {
-    const frame = byId.get(id)
-    const file = frame?.url.split('/').at(-1) ?? ''
-    const name = `${frame?.functionName || '(anonymous)'} ${file}`.trim()
-    counts.set(name, (counts.get(name) ?? 0) + 1)
-  }
-  return [...counts]
-    .toSorted((a, b) => b[1] - a[1])
-    .slice(0, 14)
-    .map(([name, count]) => `${((100 * count) / samples.length).toFixed(1).padStart(6)} %  ${name}`)
-}
-
 async function profile(batch: number): Promise<string[]> {
-  const session = new Session()
-  session.connect()
-  await session.post('Profiler.enable')
-  await session.post('Profiler.start')
+  const taken = await Profile.start()
   measure(batch, ENTRIES, false)
-  const { profile: result } = await session.post('Profiler.stop')
-  session.disconnect()
-  return profileLines(result)
+  return await taken.stop()
 }
 
 export async function run(print: (line: string) => void): Promise<void> {

@@ -13,6 +13,10 @@ const BENCHES: Readonly<Record<string, (print: (line: string) => void) => Promis
 const print = (line: string): void => {
   process.stdout.write(`${line}\n`)
 }
+// Whoever reads only the first lines has what they want.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === 'EPIPE' ? 0 : 1)
+})
 const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(BENCHES)
 for (const name of names) {
   const bench = BENCHES[name]

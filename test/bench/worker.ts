@@ -2,12 +2,17 @@
 
 import { createNode, type LocalNode } from '../../src/node/create-node.ts'
 import { setUpEngine } from './engine.ts'
+import { Profile } from './profile.ts'
 import { unlikeBytes } from './unlike-bytes.ts'
 
 export type WorkerRequest =
   | { do: 'node'; dataDir: string; join: string[]; capacityBytes: number }
   | { do: 'put'; bytes: number; seed: number }
   | { do: 'get'; cid: string }
+  /** Begins to watch where the time goes. */
+  | { do: 'profile' }
+  /** Ends that, and says it. */
+  | { do: 'profiled' }
   | { do: 'stop' }
 
 export type WorkerAnswer = {
@@ -22,10 +27,14 @@ export type WorkerAnswer = {
   /** Resident memory at the start, and at most since. */
   rssBefore?: number
   rssPeak?: number
+  /** Where the time went, and the processor's time in ms, since `profile`. */
+  lines?: string[]
+  cpuMs?: number
 }
 
 setUpEngine()
 let node: LocalNode | undefined
+let profile: { readonly taken: Profile; readonly cpu: NodeJS.CpuUsage } | undefined
 
 async function perform(request: WorkerRequest): Promise<WorkerAnswer> {
   if (request.do === 'node') {
@@ -36,8 +45,21 @@ async function perform(request: WorkerRequest): Promise<WorkerAnswer> {
   if (node === undefined) throw new Error('There is no node yet')
   if (request.do === 'put') return await put(node, request.bytes, request.seed)
   if (request.do === 'get') return await get(node, request.cid)
+  if (request.do === 'profile') {
+    profile = { taken: await Profile.start(), cpu: process.cpuUsage() }
+    return {}
+  }
+  if (request.do === 'profiled') return await profiled()
   await node.stop()
   return {}
+}
+
+async function profiled(): Promise<WorkerAnswer> {
+  if (profile === undefined) throw new Error('Nothing was watched')
+  const { user, system } = process.cpuUsage(profile.cpu)
+  const lines = await profile.taken.stop()
+  profile = undefined
+  return { lines, cpuMs: (user + system) / 1_000 }
 }
 
 async function put(running: LocalNode, bytes: number, seed: number): Promise<WorkerAnswer> {

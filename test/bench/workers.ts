@@ -8,12 +8,13 @@ import { join } from 'node:path'
 export class Worker<Request, Answer extends { error?: string }> {
   readonly #child: ChildProcess
 
-  constructor(program: string, options: { cwd?: string; words?: string[] } = {}) {
-    this.#child = fork(join(import.meta.dirname, program), options.words ?? [], {
+  /** @param options.isTuned whether the process has the engine settings of Atoll's own */
+  constructor(program: string, options: { words?: string[]; isTuned?: boolean } = {}) {
+    const { words = [], isTuned = true } = options
+    this.#child = fork(join(import.meta.dirname, program), words, {
       // As the command's first lines have it.
-      execArgv: ['--max-semi-space-size=4'],
-      env: { ...process.env, UV_THREADPOOL_SIZE: '8' },
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd })
+      execArgv: isTuned ? ['--max-semi-space-size=4'] : [],
+      env: isTuned ? { ...process.env, UV_THREADPOOL_SIZE: '8' } : process.env
     })
   }
 
