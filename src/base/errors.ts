@@ -56,7 +56,13 @@ export const ERROR_CODES = {
   /** The local API refused the token. */
   unauthorized: 25,
   /** The caller gave up (AbortSignal). */
-  aborted: 26
+  aborted: 26,
+  /** The revision is so old that the shard doesn't keep it any more. */
+  compacted: 27,
+  /** The shard has all the bytes that it may; deletes still work. */
+  'quota-exceeded': 28,
+  /** The shard doesn't remember the client's requests any more, so it repeats none. */
+  'client-expired': 29
 } as const
 
 export type ErrorCode = keyof typeof ERROR_CODES
