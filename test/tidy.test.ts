@@ -58,7 +58,9 @@ const ENTRY_POINTS = [
   'src/core/machine/machine-time.ts',
   'src/core/machine/memory-state.ts',
   'src/core/machine/snapshot.ts',
-  'src/wire/raft.ts'
+  'src/wire/raft.ts',
+  'src/storage/file/log/file-log-store.ts',
+  'src/storage/memory/memory-log-store.ts'
 ]
 /**
  * Reachable from tests alone: checks that run after each step of a simulation, and schemas that a

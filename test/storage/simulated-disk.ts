@@ -4,6 +4,7 @@
 import { basename, dirname } from 'node:path'
 
 import { present } from '../../src/base/assert.ts'
+import { equalBytes } from '../../src/base/bytes.ts'
 import type { Random } from '../../src/base/random.ts'
 import type { FileOps, FolderEntry, OpenFile, OpenMode } from '../../src/storage/file/file-ops.ts'
 
@@ -33,6 +34,8 @@ export type DiskFault = {
 
 /** What becomes of changes that weren't synced when the power goes. */
 export type Survival = 'lose' | 'keep' | 'mix'
+
+const SECTOR_BYTES = 512
 
 type File = { kind: 'file'; bytes: Uint8Array; durable: Uint8Array }
 type Folder = { kind: 'folder'; names: Map<string, Node>; durable: Map<string, Node> }
@@ -120,11 +123,12 @@ export class SimulatedDisk implements FileOps {
       const there = this.#find(path)
       if (there?.kind === 'folder') throw systemError('EISDIR', path)
       if (mode === 'create' && there !== undefined) throw systemError('EEXIST', path)
-      if (mode === 'read' && there === undefined) throw systemError('ENOENT', path)
+      const mustBeThere = mode === 'read' || mode === 'log'
+      if (mustBeThere && there === undefined) throw systemError('ENOENT', path)
       const file = there ?? { kind: 'file', bytes: new Uint8Array(), durable: new Uint8Array() }
       if (mode === 'overwrite') file.bytes = new Uint8Array()
       if (there === undefined) this.#folder(dirname(path)).names.set(basename(path), file)
-      return this.#openFile(path, file)
+      return this.#openFile(path, file, mode)
     })
   }
 
@@ -178,16 +182,27 @@ export class SimulatedDisk implements FileOps {
     )
   }
 
-  #openFile(path: string, file: File): OpenFile {
+  #openFile(path: string, file: File, mode: OpenMode): OpenFile {
+    const sync = (): Promise<void> =>
+      this.#call('sync', path, () => {
+        file.durable = file.bytes
+      })
     return {
+      readNow: (buffer, position) => {
+        if (this.#dead) throw systemError('EPOWER', path)
+        this.#throwFault('read', path)
+        const part = file.bytes.subarray(position, position + buffer.length)
+        buffer.set(part)
+        return part.length
+      },
       read: (buffer, position) =>
         this.#call('read', path, () => {
           const part = file.bytes.subarray(position, position + buffer.length)
           buffer.set(part)
           return part.length
         }),
-      write: (bytes, position) =>
-        this.#call('write', path, () => {
+      write: async (bytes, position) => {
+        await this.#call('write', path, () => {
           const growth = Math.max(position + bytes.length - file.bytes.length, 0)
           const room = Math.max(this.capacityBytes - this.usedBytes(), 0)
           // What still fits is written before the call fails, as a real disk does.
@@ -197,11 +212,10 @@ export class SimulatedDisk implements FileOps {
           grown.set(fitting, position)
           file.bytes = grown
           if (fitting.length < bytes.length) throw systemError('ENOSPC', path)
-        }),
-      sync: () =>
-        this.#call('sync', path, () => {
-          file.durable = file.bytes
-        }),
+        })
+        if (mode === 'log') await sync()
+      },
+      sync,
       size: () => this.#call('size', path, () => file.bytes.length),
       close: () => this.#call('close', path, () => undefined)
     }
@@ -212,6 +226,9 @@ export class SimulatedDisk implements FileOps {
     const refuse = (): Promise<never> => Promise.reject(systemError('EISDIR', path))
     return {
       read: refuse,
+      readNow: () => {
+        throw systemError('EISDIR', path)
+      },
       write: refuse,
       size: refuse,
       sync: () =>
@@ -289,9 +306,21 @@ function survivorOf(folder: Folder, survival: Survival, random: Random | undefin
   return survivor
 }
 
-/** Unsynced bytes are there, aren't, or have the right length and zeros for content. */
+/**
+ * Unsynced bytes are there, aren't, or have the right length and zeros for content. Where they took
+ * the place of synced ones, that is so for each sector by itself.
+ */
 function fileOf(file: File, keeps: () => boolean): File {
   if (file.bytes === file.durable) return { kind: 'file', bytes: file.bytes, durable: file.bytes }
+  if (file.bytes.length === file.durable.length) {
+    const mixed = file.durable.slice()
+    for (let offset = 0; offset < mixed.length; offset += SECTOR_BYTES) {
+      const end = offset + SECTOR_BYTES
+      const isSame = equalBytes(file.bytes.subarray(offset, end), mixed.subarray(offset, end))
+      if (!isSame && keeps()) mixed.set(file.bytes.subarray(offset, end), offset)
+    }
+    return { kind: 'file', bytes: mixed, durable: mixed }
+  }
   const bytes = keeps() ? file.bytes : keeps() ? new Uint8Array(file.bytes.length) : file.durable
   return { kind: 'file', bytes, durable: bytes }
 }

@@ -1,0 +1,6 @@
+import { describeLogStore } from '../conformance/log-store.ts'
+import { makeDiskLog, makeMemoryLog, makeSimulatedLog } from './log-store-harness.ts'
+
+describeLogStore('MemoryLogStore', makeMemoryLog)
+describeLogStore('FileLogStore on a simulated disk', makeSimulatedLog)
+describeLogStore('FileLogStore on a disk', makeDiskLog)
