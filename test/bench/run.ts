@@ -1,13 +1,15 @@
-// Numbers, side by side, in one run:  npm run bench [-- files ring raft]
+// Numbers, side by side, in one run:  npm run bench [-- files ring raft log]
 
 import { run as files } from './files.ts'
+import { run as log } from './log.ts'
 import { run as raft } from './raft.ts'
 import { run as ring } from './ring.ts'
 
 const BENCHES: Readonly<Record<string, (print: (line: string) => void) => Promise<void>>> = {
   files,
   ring,
-  raft
+  raft,
+  log
 }
 
 const print = (line: string): void => {
