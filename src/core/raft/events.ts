@@ -17,7 +17,7 @@ export type LogState = {
 }
 
 /** Why an input was refused, in a word. The replica goes on as if it had not come. */
-export type Refusal =
+type Refusal =
   /** No leader is known, a transfer is under way, or too much waits to be committed. */
   | 'proposal-dropped'
   /** No leader is known that could be asked for a read. */

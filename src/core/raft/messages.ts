@@ -49,7 +49,7 @@ export type NormalEntry = {
   readonly data: Uint8Array
 }
 
-export type ConfigChangeEntry = {
+type ConfigChangeEntry = {
   readonly type: 'config-change'
   readonly term: number
   readonly index: number
@@ -117,7 +117,7 @@ export const PEER_MESSAGE_TYPES = [
 export type PeerMessageType = (typeof PEER_MESSAGE_TYPES)[number]
 
 /** Messages between a replica and its own storage; see {@link Ready} in `ready.ts`. */
-export type StorageMessageType =
+type StorageMessageType =
   | 'storage-append'
   | 'storage-append-response'
   | 'storage-apply'
