@@ -42,6 +42,6 @@ it('a log store whose process was killed has all that it acknowledged', async ()
     }
     await store.close()
   }
-  expect([...said.keys()].toSorted()).toEqual([0, 1, 2, 3])
+  expect([...said.keys()].toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3])
   await rm(dir, { recursive: true })
 }, 60_000)

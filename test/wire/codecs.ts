@@ -14,6 +14,15 @@ import {
   type BlockReply,
   type BlockRequest
 } from '../../src/wire/block.ts'
+import { decodeCatalog, encodeCatalog } from '../../src/storage/log/catalog.ts'
+import { decodeEntries, decodeUpdate, encodeUpdate } from '../../src/storage/log/payload.ts'
+import { RECORD_HEADER_BYTES, RecordCodec, type RecordDraft } from '../../src/storage/log/record.ts'
+import {
+  decodeSegmentHead,
+  encodeSegmentHead,
+  type SegmentHeader
+} from '../../src/storage/log/segment.ts'
+import { malformed } from '../../src/wire/proto.ts'
 import { encodeFrame, FrameDecoder, type Frame } from '../../src/wire/frame.ts'
 import {
   decodeGenesis,
@@ -127,6 +136,39 @@ function decodeOneFrame(bytes: Uint8Array, context: Context): Frame {
   return frame
 }
 
+/** The vectors' log id. */
+const LOG_ID = Uint8Array.from({ length: 16 }, (_, index) => index)
+const HEAD_BYTES = 44
+
+function decodeOneHead(bytes: Uint8Array): SegmentHeader {
+  const header = decodeSegmentHead(bytes)
+  if (header === undefined) throw malformed('segment header', 'neither copy is intact')
+  return header
+}
+
+/** Of the first copy, without the zeros after it. */
+function encodeOneHead(header: SegmentHeader): Uint8Array {
+  return encodeSegmentHead(header).slice(0, HEAD_BYTES)
+}
+
+function decodeOneRecord(bytes: Uint8Array): RecordDraft {
+  const records = new RecordCodec(LOG_ID)
+  const header = records.readHeader(Buffer.from(bytes), 0)
+  if (header === undefined) throw malformed('record', 'its header is not intact')
+  const payload = bytes.slice(RECORD_HEADER_BYTES)
+  if (payload.length !== header.length || !records.isPayloadIntact(header, payload)) {
+    throw malformed('record', 'its payload is not intact')
+  }
+  const { kind, sequence, batch, group, previous } = header
+  return { kind, sequence, batch, group, previous, payload }
+}
+
+function encodeOneRecord(draft: RecordDraft): Uint8Array {
+  const target = Buffer.alloc(RECORD_HEADER_BYTES + draft.payload.length)
+  new RecordCodec(LOG_ID).write(target, 0, draft)
+  return target
+}
+
 export const CODECS: Readonly<Record<string, Readonly<Record<string, Codec>>>> = {
   frame: {
     Frame: codec<Frame>({ decode: decodeOneFrame, encode: encodeFrame, bytes: ['body'] })
@@ -170,6 +212,21 @@ export const CODECS: Readonly<Record<string, Readonly<Record<string, Codec>>>> =
     HardState: withBytes({ decode: decodeHardState, encode: encodeHardState }),
     Snapshot: withBytes({ decode: decodeSnapshot, encode: encodeSnapshot }),
     Message: withBytes({ decode: decodeRaftMessage, encode: encodeRaftMessage })
+  },
+  log: {
+    SegmentHead: withBytes({ decode: decodeOneHead, encode: encodeOneHead }),
+    Record: withBytes({ decode: decodeOneRecord, encode: encodeOneRecord }),
+    Update: withBytes({
+      decode: (bytes) => ({
+        ...decodeUpdate(Buffer.from(bytes)),
+        entries: decodeEntries(Buffer.from(bytes))
+      }),
+      encode: ({ entries, ...update }) => encodeUpdate(update, entries.map(encodeEntry))
+    }),
+    Catalog: withBytes({
+      decode: (bytes) => ({ groups: decodeCatalog(Buffer.from(bytes)) }),
+      encode: ({ groups }) => encodeCatalog(groups)
+    })
   },
   node: {
     Request: codec<NodeRequest>({
