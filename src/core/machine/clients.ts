@@ -17,6 +17,7 @@ import {
   EXPIRED_CLIENTS_PER_ENTRY
 } from './limits.ts'
 import type { OrderedReads, OrderedState } from './ordered-state.ts'
+import type { StagedState } from './staged-state.ts'
 import { clientCodec } from './records.ts'
 import type { Client, Meta } from './records.ts'
 import {
@@ -65,12 +66,12 @@ export type Answered = Numbered & {
 }
 
 /** Remembers an answer, and forgets what the client has or what there is no room for. */
-export function remember(state: OrderedState, answered: Answered): void {
+export function remember(state: StagedState, answered: Answered): void {
   const { client: id, sequence, answeredBelow, answer, timeMs } = answered
   const client = readClient(state, id)
   // It was forgotten by its own wish.
   if (client === undefined) return
-  state.put(answerKey(id, sequence), answer)
+  state.insert(answerKey(id, sequence), answer)
   let answersBytes = client.answersBytes + answer.length
   const wished = Math.min(answeredBelow, sequence)
   let floor = Math.max(client.floor, wished, sequence - ANSWERS_PER_CLIENT + 1)

@@ -3,105 +3,7 @@
 
 import { fromUtf8, utf8 } from '../../base/bytes.ts'
 import { MeshError } from '../../base/errors.ts'
-
-/** Collects bytes. Reusable: `take` empties it. */
-class Writer {
-  #bytes = new Uint8Array(256)
-  #length = 0
-
-  byte(value: number): void {
-    this.#reserve(1)
-    this.#bytes[this.#length++] = value
-  }
-
-  /** Seven bits a byte, the lowest first. @throws invalid-argument unless a safe integer ≥ 0. */
-  uint(value: number): void {
-    if (!Number.isSafeInteger(value) || value < 0) {
-      throw new MeshError('invalid-argument', `${value} is no whole number from 0 to 2^53 - 1`)
-    }
-    this.#reserve(8)
-    let rest = value
-    while (rest >= 0x80) {
-      this.#bytes[this.#length++] = 0x80 | (rest % 0x80)
-      rest = Math.floor(rest / 0x80)
-    }
-    this.#bytes[this.#length++] = rest
-  }
-
-  raw(bytes: Uint8Array): void {
-    this.#reserve(bytes.length)
-    this.#bytes.set(bytes, this.#length)
-    this.#length += bytes.length
-  }
-
-  /** @returns what was written, a new array, and forgets it. */
-  take(): Uint8Array {
-    const bytes = this.#bytes.slice(0, this.#length)
-    this.#length = 0
-    return bytes
-  }
-
-  /** Forgets what was written. */
-  clear(): void {
-    this.#length = 0
-  }
-
-  #reserve(count: number): void {
-    const wanted = this.#length + count
-    if (wanted <= this.#bytes.length) return
-    const larger = new Uint8Array(Math.max(wanted, 2 * this.#bytes.length))
-    larger.set(this.#bytes.subarray(0, this.#length))
-    this.#bytes = larger
-  }
-}
-
-/** Takes bytes apart, from the first on. Every method throws invalid-data when they don't fit. */
-class Reader {
-  readonly #bytes: Uint8Array
-  #offset = 0
-
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes
-  }
-
-  get left(): number {
-    return this.#bytes.length - this.#offset
-  }
-
-  byte(): number {
-    const value = this.#bytes[this.#offset]
-    if (value === undefined) throw malformed('the bytes end too early')
-    this.#offset += 1
-    return value
-  }
-
-  uint(): number {
-    let value = 0
-    let scale = 1
-    for (let count = 0; count < 8; count++) {
-      const byte = this.byte()
-      value += (byte & 0x7f) * scale
-      if (byte < 0x80) {
-        if (byte === 0 && count > 0) throw malformed('a number is longer than it must be')
-        if (value > Number.MAX_SAFE_INTEGER) break
-        return value
-      }
-      scale *= 0x80
-    }
-    throw malformed('a number is above 2^53 - 1')
-  }
-
-  /** @returns a copy. */
-  raw(count: number): Uint8Array {
-    if (count > this.left) throw malformed('the bytes end too early')
-    this.#offset += count
-    return this.#bytes.slice(this.#offset - count, this.#offset)
-  }
-
-  end(): void {
-    if (this.left > 0) throw malformed(`${this.left} bytes are left over`)
-  }
-}
+import { Reader, Writer, malformed } from './byte-fields.ts'
 
 /** How values of one form are written and read. `read(write(x))` is x; what is refused is `T`'s bounds. */
 export type Codec<T> = {
@@ -111,7 +13,10 @@ export type Codec<T> = {
 
 const shared = new Writer()
 
-/** @throws invalid-argument or too-large when the value is outside of the codec's bounds. */
+/**
+ * @returns a view of an array with other things in it; who keeps it for long copies it.
+ * @throws invalid-argument or too-large when the value is outside of the codec's bounds.
+ */
 export function encode<T>(codec: Codec<T>, value: T): Uint8Array {
   shared.clear()
   codec.write(shared, value)
@@ -169,6 +74,32 @@ export function text(bytesMax: number): Codec<string> {
       const value = textOf(raw)
       // A mark of byte order is dropped by the decoder: two encodings of one text.
       if (value === undefined || utf8(value).length !== raw.length) throw malformed('not UTF-8')
+      return value
+    }
+  }
+}
+
+/** Texts of ASCII, such as names: faster than others. */
+export function label(lengthMax: number): Codec<string> {
+  return {
+    write: (writer, value) => {
+      if (value.length > lengthMax) throw tooLarge(value.length, lengthMax, 'characters')
+      writer.byte(value.length)
+      for (let index = 0; index < value.length; index++) {
+        const code = value.charCodeAt(index)
+        if (code >= 0x80) throw new MeshError('invalid-argument', `"${value}" is not ASCII`)
+        writer.byte(code)
+      }
+    },
+    read: (reader) => {
+      const length = reader.byte()
+      if (length > lengthMax) throw malformed(`a label has ${length} bytes, above ${lengthMax}`)
+      let value = ''
+      for (let index = 0; index < length; index++) {
+        const code = reader.byte()
+        if (code >= 0x80) throw malformed('a label is not ASCII')
+        value += String.fromCharCode(code)
+      }
       return value
     }
   }
@@ -263,10 +194,6 @@ function textOf(raw: Uint8Array): string | undefined {
   } catch {
     return undefined
   }
-}
-
-function malformed(problem: string): MeshError {
-  return new MeshError('invalid-data', `Cannot decode: ${problem}`)
 }
 
 function tooLarge(found: number, accepted: number, unit: string): MeshError {

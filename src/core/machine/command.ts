@@ -2,12 +2,13 @@
 
 import { MeshError, ERROR_CODES, errorCodeFromNumber } from '../../base/errors.ts'
 import type { ErrorCode } from '../../base/errors.ts'
-import { bytes, decode, encode, record, text, uint, variant } from './codec.ts'
+import { bytes, decode, encode, label, record, uint, variant } from './codec.ts'
 import type { Codec } from './codec.ts'
 import { ANSWER_BYTES_MAX, COMMAND_BYTES_MAX, SPACE_BYTES_MAX } from './limits.ts'
 import type { Operation } from './operation.ts'
 
-const OPERATION_NAME_BYTES_MAX = 64
+/** Of ASCII. */
+const OPERATION_NAME_LENGTH_MAX = 64
 /** The first byte of a command. Another one is a form that this program doesn't know. */
 const FORMAT = 1
 
@@ -44,35 +45,53 @@ export type Answer =
   /** Nothing was done. */
   | { readonly kind: 'refused'; readonly error: MeshError }
 
-const commandCodec: Codec<Command> = record<Command>({
-  stampMs: uint,
-  client: uint,
-  sequence: uint,
-  answeredBelow: uint,
-  space: bytes(SPACE_BYTES_MAX),
-  operation: text(OPERATION_NAME_BYTES_MAX),
-  version: uint,
-  args: bytes(COMMAND_BYTES_MAX)
-})
+const space = bytes(SPACE_BYTES_MAX)
+const operation = label(OPERATION_NAME_LENGTH_MAX)
+const args = bytes(COMMAND_BYTES_MAX)
+
+/** Written out, because every entry goes through it. */
+const commandCodec: Codec<Command> = {
+  write: (writer, command) => {
+    writer.byte(FORMAT)
+    writer.uint(command.stampMs)
+    writer.uint(command.client)
+    writer.uint(command.sequence)
+    writer.uint(command.answeredBelow)
+    space.write(writer, command.space)
+    operation.write(writer, command.operation)
+    writer.uint(command.version)
+    args.write(writer, command.args)
+  },
+  read: (reader) => {
+    const format = reader.byte()
+    if (format !== FORMAT) {
+      const problem = `it is of form ${format}, and this program knows form ${FORMAT}`
+      throw new MeshError('version-mismatch', `Cannot read a command: ${problem}`)
+    }
+    return {
+      stampMs: reader.uint(),
+      client: reader.uint(),
+      sequence: reader.uint(),
+      answeredBelow: reader.uint(),
+      space: space.read(reader),
+      operation: operation.read(reader),
+      version: reader.uint(),
+      args: args.read(reader)
+    }
+  }
+}
 
 /** @throws too-large, invalid-argument */
 export function encodeCommand(command: Command): Uint8Array {
   const encoded = encode(commandCodec, command)
-  if (encoded.length >= COMMAND_BYTES_MAX) throw tooLong(encoded.length + 1)
-  const stored = new Uint8Array(encoded.length + 1)
-  stored[0] = FORMAT
-  stored.set(encoded, 1)
-  return stored
+  if (encoded.length > COMMAND_BYTES_MAX) throw tooLong(encoded.length)
+  return encoded
 }
 
 /** @throws invalid-data, too-large; version-mismatch when it is of a form unknown here. */
 export function decodeCommand(stored: Uint8Array): Command {
   if (stored.length > COMMAND_BYTES_MAX) throw tooLong(stored.length)
-  if (stored[0] !== FORMAT) {
-    const problem = `it is of form ${stored[0]}, and this program knows form ${FORMAT}`
-    throw new MeshError('version-mismatch', `Cannot read a command: ${problem}`)
-  }
-  return decode(commandCodec, stored.subarray(1))
+  return decode(commandCodec, stored)
 }
 
 /** @returns a request for an operation. @throws too-large, invalid-argument */

@@ -22,6 +22,7 @@ import { ownOperations } from './own-operations.ts'
 import { MachineReads } from './reads.ts'
 import { encodeMeta, readMeta } from './records.ts'
 import type { Meta } from './records.ts'
+import { checkNoSlash } from './space.ts'
 import { StagedState } from './staged-state.ts'
 import { META_KEY, isCounted } from './state-keys.ts'
 import type { Area } from './state-keys.ts'
@@ -242,6 +243,7 @@ export class Machine {
     const before = { ...meta }
     const { space } = command
     try {
+      checkNoSlash(space)
       const args = decode(operation.args, command.args)
       const transaction = new Transaction({ state: this.#staged, meta, index, space })
       const result = encode(operation.result, operation.apply(transaction, args))

@@ -34,7 +34,10 @@ export class MemoryState implements OrderedState {
     return pair !== undefined && compareBytes(pair.key, key) === 0 ? pair.value : undefined
   }
 
-  put(key: Uint8Array, value: Uint8Array): void {
+  /** Keeps copies of parts of larger arrays, so that it doesn't keep those. */
+  put(ownKey: Uint8Array, ownValue: Uint8Array): void {
+    const key = whole(ownKey)
+    const value = whole(ownValue)
     this.#root = this.#own(this.#root)
     const split = this.#insert(this.#root, { key, value })
     if (split === undefined) return
@@ -122,6 +125,10 @@ export class MemoryState implements OrderedState {
     node.children.splice(index, 1)
     node.lows.splice(index, 1)
   }
+}
+
+function whole(bytes: Uint8Array): Uint8Array {
+  return bytes.length === bytes.buffer.byteLength ? bytes : bytes.slice()
 }
 
 /** @returns the child that has the key, if any has. */

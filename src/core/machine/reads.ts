@@ -9,6 +9,7 @@ import { readMeta } from './records.ts'
 import type { Entry, Meta } from './records.ts'
 import { checkKey, checkSpan, isWithin, spaceOf } from './space.ts'
 import type { Span } from './space.ts'
+import { META_KEY } from './state-keys.ts'
 import type { Area } from './state-keys.ts'
 import type { ChangeEvent, RevisionEvents } from './transaction.ts'
 import { scan, versionAt, versionOf } from './versions.ts'
@@ -63,14 +64,23 @@ export type LeaseView = {
  */
 export class MachineReads {
   readonly #state: OrderedReads
+  #stored: Uint8Array | undefined
+  #meta: Readonly<Meta>
 
   constructor(state: OrderedReads) {
     this.#state = state
+    this.#meta = readMeta(state)
   }
 
   /** Revision, time, space used and so on, as of the last batch that was applied. */
   get meta(): Readonly<Meta> {
-    return readMeta(this.#state)
+    // Most stores give the same array until it changes.
+    const stored = this.#state.get(META_KEY)
+    if (stored === undefined || stored !== this.#stored) {
+      this.#stored = stored
+      this.#meta = readMeta(this.#state)
+    }
+    return this.#meta
   }
 
   /**

@@ -108,29 +108,49 @@ const metaCodec: Codec<Meta & { format: number }> = record<Meta & { format: numb
   settings: settingsCodec
 })
 
-export const versionCodec: Codec<Version> = record<Version>({
-  createRevision: uint,
-  modRevision: uint,
-  version: uint,
-  lease: uint,
-  value: bytes(VALUE_BYTES_MAX)
-})
+const key = bytes(KEY_BYTES_MAX)
+const value = bytes(VALUE_BYTES_MAX)
 
-export const entryCodec: Codec<Entry> = record<Entry>({
-  key: bytes(KEY_BYTES_MAX),
-  createRevision: uint,
-  modRevision: uint,
-  version: uint,
-  lease: uint,
-  value: bytes(VALUE_BYTES_MAX)
-})
+/** Written out, as what follows, because every read and write goes through it. */
+export const versionCodec: Codec<Version> = {
+  write: (writer, version) => {
+    writer.uint(version.createRevision)
+    writer.uint(version.modRevision)
+    writer.uint(version.version)
+    writer.uint(version.lease)
+    value.write(writer, version.value)
+  },
+  read: (reader) => ({
+    createRevision: reader.uint(),
+    modRevision: reader.uint(),
+    version: reader.uint(),
+    lease: reader.uint(),
+    value: value.read(reader)
+  })
+}
 
-const changeCodec: Codec<Change> = record<Change>({
-  isDelete: flag,
-  area: uint,
-  key: bytes(KEY_BYTES_MAX),
-  previous: uint
-})
+export const entryCodec: Codec<Entry> = {
+  write: (writer, entry) => {
+    key.write(writer, entry.key)
+    versionCodec.write(writer, entry)
+  },
+  read: (reader) => ({ key: key.read(reader), ...versionCodec.read(reader) })
+}
+
+const changeCodec: Codec<Change> = {
+  write: (writer, change) => {
+    flag.write(writer, change.isDelete)
+    writer.uint(change.area)
+    key.write(writer, change.key)
+    writer.uint(change.previous)
+  },
+  read: (reader) => ({
+    isDelete: flag.read(reader),
+    area: reader.uint(),
+    key: key.read(reader),
+    previous: reader.uint()
+  })
+}
 
 /** An operation makes 2048 at most, and so does the end of a lease: its keys, and as many locks that it hands over. */
 const CHANGES_MAX = 4_096

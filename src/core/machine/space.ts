@@ -1,7 +1,6 @@
 // Keys and the spaces they live in. A key is `space/path`; what stands before the first slash is
 // its space, and a key without a slash is a space of its own. What shares a space shares a shard.
 
-import { equalBytes } from '../../base/bytes.ts'
 import { MeshError } from '../../base/errors.ts'
 import { KEY_BYTES_MAX, SPACE_BYTES_MAX } from './limits.ts'
 import { compareBytes, prefixEnd, startsWith } from './ordered-state.ts'
@@ -20,27 +19,37 @@ export function spaceOf(key: Uint8Array): Uint8Array {
 /** @throws invalid-argument when it is empty or contains a slash; too-large */
 export function checkSpace(space: Uint8Array): void {
   if (space.length === 0) throw new MeshError('invalid-argument', 'A space has a name')
-  if (space.includes(SLASH)) {
-    throw new MeshError('invalid-argument', `Space "${shown(space)}" contains a slash`)
-  }
+  checkNoSlash(space)
   if (space.length > SPACE_BYTES_MAX) {
     const problem = `has ${space.length} bytes; at most ${SPACE_BYTES_MAX} are accepted`
     throw new MeshError('too-large', `Space "${shown(space)}" ${problem}`)
   }
 }
 
-/** @throws too-large; invalid-argument when it is empty, or a key of another space */
+/** @throws invalid-argument */
+export function checkNoSlash(space: Uint8Array): void {
+  if (!space.includes(SLASH)) return
+  throw new MeshError('invalid-argument', `Space "${shown(space)}" contains a slash`)
+}
+
+/**
+ * @param space without a slash.
+ * @throws too-large; invalid-argument when it is empty, or a key of another space
+ */
 export function checkKey(space: Uint8Array, key: Uint8Array): void {
-  if (spaceOf(key).length === 0) {
+  if (key.length === 0 || key[0] === SLASH) {
     throw new MeshError('invalid-argument', 'A key begins with its space: space/path')
   }
   let stored = key.length
-  if (stored <= KEY_BYTES_MAX) for (const byte of key) if (byte === 0) stored += 1
+  if (stored <= KEY_BYTES_MAX) {
+    for (let index = 0; index < key.length; index++) if (key[index] === 0) stored += 1
+  }
   if (stored > KEY_BYTES_MAX) {
     const problem = `has ${stored} bytes, NUL counted twice; at most ${KEY_BYTES_MAX} are accepted`
     throw new MeshError('too-large', `Key "${shown(key)}" ${problem}`)
   }
-  if (!equalBytes(spaceOf(key), space)) throw foreign(space, key)
+  const isInside = key.length === space.length || key[space.length] === SLASH
+  if (!isInside || !startsWith(key, space)) throw foreign(space, key)
 }
 
 /**

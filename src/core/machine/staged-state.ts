@@ -19,6 +19,8 @@ export class StagedState implements OrderedState {
   /** In the order of keys. */
   #staged: Staged[] = []
   #growthBytes = 0
+  #lastKey: Uint8Array | undefined
+  #lastValue: Uint8Array | undefined
 
   /** @param isCounted which keys count for `growthBytes`. */
   constructor(base: OrderedState, isCounted: (key: Uint8Array) => boolean) {
@@ -34,7 +36,18 @@ export class StagedState implements OrderedState {
   get(key: Uint8Array): Uint8Array | undefined {
     const staged = this.#staged[this.#indexOf(key)]
     if (staged !== undefined && compareBytes(staged.key, key) === 0) return staged.value
-    return this.#base.get(key)
+    return this.#read(key)
+  }
+
+  /** Puts a key that isn't below, which saves looking. */
+  insert(key: Uint8Array, value: Uint8Array): void {
+    const index = this.#indexOf(key)
+    const staged = this.#staged[index]
+    if (staged !== undefined && compareBytes(staged.key, key) === 0) this.#set(key, value)
+    else {
+      this.#staged.splice(index, 0, { key, value, baseBytes: undefined })
+      if (this.#isCounted(key)) this.#growthBytes += sizeOf(key, value)
+    }
   }
 
   put(key: Uint8Array, value: Uint8Array): void {
@@ -68,6 +81,7 @@ export class StagedState implements OrderedState {
 
   discard(): void {
     if (this.#staged.length > 0) this.#staged = []
+    this.#lastKey = undefined
     this.#growthBytes = 0
   }
 
@@ -75,7 +89,7 @@ export class StagedState implements OrderedState {
     const index = this.#indexOf(key)
     let staged = this.#staged[index]
     if (staged === undefined || compareBytes(staged.key, key) !== 0) {
-      const base = this.#base.get(key)
+      const base = this.#read(key)
       staged = { key, value: base, baseBytes: base?.length }
       this.#staged.splice(index, 0, staged)
     }
@@ -83,6 +97,15 @@ export class StagedState implements OrderedState {
       this.#growthBytes += sizeOf(key, value) - sizeOf(key, staged.value)
     }
     staged.value = value
+  }
+
+  /** What was read is often written next, with the same array for a key. */
+  #read(key: Uint8Array): Uint8Array | undefined {
+    if (key !== this.#lastKey) {
+      this.#lastValue = this.#base.get(key)
+      this.#lastKey = key
+    }
+    return this.#lastValue
   }
 
   #indexOf(key: Uint8Array): number {

@@ -41,7 +41,11 @@ export function isCounted(key: Uint8Array): boolean {
 }
 
 export function currentKey(area: Area, key: Uint8Array): Uint8Array {
-  return concatBytes([Uint8Array.of(CURRENT, area), key])
+  const stored = new Uint8Array(2 + key.length)
+  stored[0] = CURRENT
+  stored[1] = area
+  stored.set(key, 2)
+  return stored
 }
 
 /** @returns the user's key of a stored one, a copy. */
@@ -52,12 +56,13 @@ export function keyOfCurrent(stored: Uint8Array): Uint8Array {
 /** With revision 0: before all versions of the key. */
 export function pastKey(area: Area, key: Uint8Array, revision: number): Uint8Array {
   let nulCount = 0
-  for (const byte of key) if (byte === 0) nulCount += 1
+  for (let index = 0; index < key.length; index++) if (key[index] === 0) nulCount += 1
   const stored = new Uint8Array(2 + key.length + nulCount + 2 + 8)
   stored[0] = PAST
   stored[1] = area
   let offset = 2
-  for (const byte of key) {
+  for (let index = 0; index < key.length; index++) {
+    const byte = key[index] as number
     stored[offset++] = byte
     if (byte === 0) stored[offset++] = 0xff
   }

@@ -2,15 +2,16 @@
 // revision, or none when the operation is refused.
 
 import { MeshError } from '../../base/errors.ts'
-import { encode } from './codec.ts'
+import { decode, encode } from './codec.ts'
 import { attachKey, demandLease, detachKey } from './leases.ts'
 import { CHANGES_PER_OPERATION_MAX, VALUE_BYTES_MAX } from './limits.ts'
 import { equalBytes } from '../../base/bytes.ts'
-import type { OrderedState } from './ordered-state.ts'
+import { compareBytes } from './ordered-state.ts'
 import { changesCodec, versionCodec } from './records.ts'
 import type { Entry, Meta, Version } from './records.ts'
 import { checkKey, checkSpan, shown } from './space.ts'
 import type { Span } from './space.ts'
+import type { StagedState } from './staged-state.ts'
 import { changesKey, currentKey, pastKey } from './state-keys.ts'
 import type { Area } from './state-keys.ts'
 import { currentOf, scan } from './versions.ts'
@@ -26,18 +27,23 @@ export type ChangeEvent = {
   readonly previous: Version | undefined
 }
 
-/** All that one revision changed, each key once, in the order of the first write. */
+/** All that one revision changed, each key once, ordered by area and key. */
 export type RevisionEvents = {
   readonly revision: number
   readonly timeMs: number
   readonly events: readonly ChangeEvent[]
 }
 
-type Touched = Place & { readonly previous: Version | undefined; current: Version | undefined }
+type Touched = Place & {
+  /** Of the current version. */
+  readonly stored: Uint8Array
+  readonly previous: Version | undefined
+  current: Version | undefined
+}
 
 export type TransactionOptions = {
   /** Staged: whoever made the transaction commits or discards it. */
-  readonly state: OrderedState
+  readonly state: StagedState
   readonly meta: Meta
   /** Of the entry. */
   readonly index: number
@@ -52,7 +58,7 @@ const NO_BYTES = new Uint8Array(0)
 /** Given to an operation while it is applied, and of no use afterwards. */
 export class Transaction {
   /** For the machine's own operations; others keep to the methods. */
-  readonly state: OrderedState
+  readonly state: StagedState
   /** The same; what it says is put back when the operation is refused. */
   readonly meta: Meta
   readonly index: number
@@ -60,7 +66,8 @@ export class Transaction {
   /** What the writes will be visible as. Above every revision before. */
   readonly revision: number
   readonly #isBounded: boolean
-  readonly #touched = new Map<string, Touched>()
+  /** What was written, ordered by area and key. */
+  readonly #touched: Touched[] = []
   #hasGrown = false
 
   constructor({ state, meta, index, space, isBounded = true }: TransactionOptions) {
@@ -144,7 +151,7 @@ export class Transaction {
       lease,
       value
     }
-    this.state.put(currentKey(area, key), encode(versionCodec, touched.current))
+    this.state.put(touched.stored, encode(versionCodec, touched.current))
     this.#hasGrown = true
   }
 
@@ -157,7 +164,7 @@ export class Transaction {
     const touched = this.#touch(area, key)
     this.#tie(touched, 0)
     touched.current = undefined
-    this.state.delete(currentKey(area, key))
+    this.state.delete(touched.stored)
     if (touched.previous !== undefined) {
       this.state.put(pastKey(area, key, this.revision), NO_BYTES)
     }
@@ -166,7 +173,7 @@ export class Transaction {
 
   /** Writes what changed, for those who watch. @returns undefined when no key did. */
   finish(): RevisionEvents | undefined {
-    const touched = [...this.#touched.values()].filter(
+    const touched = this.#touched.filter(
       ({ current, previous }) => current !== undefined || previous !== undefined
     )
     if (touched.length === 0) return undefined
@@ -177,26 +184,41 @@ export class Transaction {
       key,
       previous: previous?.modRevision ?? 0
     }))
-    this.state.put(changesKey(revision), encode(changesCodec, { timeMs, changes }))
-    return { revision, timeMs, events: touched }
+    this.state.insert(changesKey(revision), encode(changesCodec, { timeMs, changes }))
+    const events = touched.map(({ area, key, current, previous }) => {
+      return { area, key, current, previous }
+    })
+    return { revision, timeMs, events }
   }
 
   #touch(area: Area, key: Uint8Array): Touched {
-    const name = nameOf(area, key)
-    const known = this.#touched.get(name)
-    if (known !== undefined) return known
-    if (this.#isBounded && this.#touched.size >= CHANGES_PER_OPERATION_MAX) {
+    const index = this.#indexOf(area, key)
+    const known = this.#touched[index]
+    if (known !== undefined && compare(known, area, key) === 0) return known
+    if (this.#isBounded && this.#touched.length >= CHANGES_PER_OPERATION_MAX) {
       const bound = `more than ${CHANGES_PER_OPERATION_MAX} keys`
       throw new MeshError('too-large', `Cannot change ${bound} at once; do it in parts`)
     }
-    const previous = currentOf(this.state, area, key)
-    if (previous !== undefined) {
-      const stored = encode(versionCodec, previous)
-      this.state.put(pastKey(area, key, previous.modRevision), stored)
+    const stored = currentKey(area, key)
+    const bytes = this.state.get(stored)
+    const previous = bytes === undefined ? undefined : decode(versionCodec, bytes)
+    const touched = { area, key, stored, previous, current: previous }
+    if (bytes !== undefined && previous !== undefined) {
+      this.state.insert(pastKey(area, key, previous.modRevision), bytes)
     }
-    const touched = { area, key, previous, current: previous }
-    this.#touched.set(name, touched)
+    this.#touched.splice(index, 0, touched)
     return touched
+  }
+
+  #indexOf(area: Area, key: Uint8Array): number {
+    let low = 0
+    let high = this.#touched.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (compare(this.#touched[middle] as Touched, area, key) < 0) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 
   #tie({ area, key, current }: Touched, lease: number): void {
@@ -211,9 +233,6 @@ export class Transaction {
   }
 }
 
-/** @returns a text that no other key has. */
-function nameOf(area: Area, key: Uint8Array): string {
-  let name = String.fromCharCode(area)
-  for (const byte of key) name += String.fromCharCode(byte)
-  return name
+function compare(place: Place, area: Area, key: Uint8Array): number {
+  return place.area - area || compareBytes(place.key, key)
 }

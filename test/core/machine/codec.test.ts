@@ -8,6 +8,7 @@ import {
   decode,
   encode,
   flag,
+  label,
   list,
   oneOf,
   optional,
@@ -113,7 +114,7 @@ const anyCommand: fc.Arbitrary<Command> = fc.record({
   sequence: anyUint,
   answeredBelow: anyUint,
   space: anyBytes,
-  operation: fc.string({ maxLength: 20 }),
+  operation: fc.string({ maxLength: 20, unit: 'grapheme-ascii' }),
   version: anyUint,
   args: anyBytes
 })
@@ -192,6 +193,11 @@ describe('codecs', () => {
     const bom = Uint8Array.of(3, 0xef, 0xbb, 0xbf)
     expect(codeOf(() => decode(text(9), bom))).toBe('invalid-data')
     expect(codeOf(() => decode(text(9), Uint8Array.of(1, 0x80)))).toBe('invalid-data')
+    expect(decode(label(3), encode(label(3), 'abc'))).toBe('abc')
+    expect(codeOf(() => encode(label(3), 'abcd'))).toBe('too-large')
+    expect(codeOf(() => encode(label(3), 'ä'))).toBe('invalid-argument')
+    expect(codeOf(() => decode(label(3), Uint8Array.of(4, 1, 1, 1, 1)))).toBe('invalid-data')
+    expect(codeOf(() => decode(label(3), Uint8Array.of(1, 0x80)))).toBe('invalid-data')
     const huge = { ...({} as Command), args: new Uint8Array(COMMAND_BYTES_MAX) }
     const command = { stampMs: 0, client: 0, sequence: 0, answeredBelow: 0, version: 1 }
     const whole = { ...command, space: utf8(''), operation: 'x', args: huge.args }

@@ -82,8 +82,8 @@ describe('watches', () => {
 
     expect(seen(watch(shard, 1, 'kv/a/'))).toEqual([
       '1:kv/a/1=>1',
-      '3:kv/a/2=>2',
       '3:kv/a/1=1>2',
+      '3:kv/a/2=>2',
       '4:kv/a/1=2>'
     ])
     const part = watch(shard, 1, 'kv/a/', 2)

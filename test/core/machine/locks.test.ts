@@ -174,6 +174,10 @@ describe('locks', () => {
     let code: string | undefined
     while (code === undefined) code = codeOf(() => shard.acquire('kv/other', a))
     expect(code).toBe('quota-exceeded')
+    for (let size = 300; size >= 0; size--) {
+      codeOf(() => shard.put(`kv/${size}`, 'x'.repeat(size)))
+    }
+    expect(QUOTA_BYTES_MIN - shard.machine.reads.meta.usedBytes).toBeLessThan(50)
     shard.release(LOCK, first.token)
     expect(holder(shard)?.ticket).toBe(second.ticket)
     shard.check()

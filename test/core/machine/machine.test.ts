@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { toHex, utf8 } from '../../../src/base/bytes.ts'
+import { MeshError } from '../../../src/base/errors.ts'
 import { encodeCommand, request, resultOf } from '../../../src/core/machine/command.ts'
 import type { Answer } from '../../../src/core/machine/command.ts'
 import { checkStateInvariants } from '../../../src/core/machine/invariants.ts'
@@ -196,6 +197,24 @@ describe('apply()', () => {
     expect(codeOf(() => shard.do(...parts))).toBe('not-found')
     expect([...shard.state.range({})].slice(1)).toEqual(pairs)
     shard.check()
+  })
+
+  it('an operation that is refused leaves what the machine knows as it was', () => {
+    const refused: AnyOperation = {
+      ...TICK,
+      name: 'refused',
+      apply: ({ meta }) => {
+        meta.clientCount += 1
+        meta.settings = { ...meta.settings, quotaBytes: 1 }
+        throw new MeshError('overloaded', 'No')
+      }
+    }
+    const state = new MemoryState()
+    const machine = new Machine(state, [{ areas: [], operations: [refused] }])
+    const bytes = encodeCommand({ ...request(refused, undefined), stampMs: 7 })
+    const before = machine.reads.meta
+    machine.apply([{ index: 1, term: 1, bytes }])
+    expect(machine.reads.meta).toEqual({ ...before, index: 1, term: 1, timeMs: 7 })
   })
 
   it('a bug in an operation is no answer', () => {

@@ -121,8 +121,10 @@ describe('StagedState', () => {
         const naive = new Naive()
         const both = (state: OrderedState, writes: typeof before): void => {
           for (const write of writes) {
-            if (write.kind === 'put') state.put(write.key, write.value)
-            else state.delete(write.key)
+            const isNew = base.get(write.key) === undefined
+            if (write.kind === 'delete') state.delete(write.key)
+            else if (isNew && state instanceof StagedState) state.insert(write.key, write.value)
+            else state.put(write.key, write.value)
             if (write.kind === 'put') naive.put(write.key, write.value)
             else naive.delete(write.key)
           }
