@@ -15,6 +15,7 @@ import {
   type Frame
 } from '../../src/wire/frame.ts'
 import { CODECS, Incomplete } from './codecs.ts'
+import { entryArb, hardStateArb, membersArb, messageArb, snapshotArb } from './raft-values.ts'
 import { allVectors, bytesOf } from './vector-files.ts'
 
 const ALLOWED: readonly ErrorCode[] = ['invalid-data', 'invalid-argument', 'too-large']
@@ -241,6 +242,14 @@ const update = fc.record({ record, state, from: peer })
 const updates = fc.array(update, { maxLength: 4 })
 const forgotten = fc.integer({ min: 0, max: FORGOTTEN_MAX })
 
+/** Bytes anywhere in a value as the codecs of raft have them in JSON. */
+const asJson = (value: unknown): unknown =>
+  JSON.parse(
+    JSON.stringify(value, (_, inner: unknown) =>
+      inner instanceof Uint8Array ? `hex:${toHex(inner)}` : inner
+    )
+  )
+
 /** Arbitrary valid values of every message, as JSON. */
 const VALUES: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   'genesis Genesis': fc.record({
@@ -294,6 +303,11 @@ const VALUES: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
     layoutHash: text(128),
     payload: hexUpTo(500)
   }),
+  'raft Entry': entryArb.map(asJson),
+  'raft ConfigState': membersArb.map(asJson),
+  'raft HardState': hardStateArb.map(asJson),
+  'raft Snapshot': snapshotArb.map(asJson),
+  'raft Message': messageArb.map(asJson),
   'node Request': fc.oneof(
     fc.record({ kind: just('status') }),
     fc.record(

@@ -4,13 +4,8 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { MeshError } from '../../src/base/errors.ts'
-import {
-  NO_BYTES,
-  NUMBER_MAX,
-  PEER_MESSAGE_TYPES,
-  createMessage
-} from '../../src/core/raft/messages.ts'
-import type { ConfigState, Entry, Message, Snapshot } from '../../src/core/raft/messages.ts'
+import { NO_BYTES } from '../../src/core/raft/messages.ts'
+import type { Entry } from '../../src/core/raft/messages.ts'
 import {
   ConfigStateSchema,
   EntrySchema,
@@ -30,75 +25,7 @@ import {
   encodeRaftMessage,
   encodeSnapshot
 } from '../../src/wire/raft.ts'
-
-const numberArb = fc.oneof(
-  fc.nat({ max: 300 }),
-  fc.integer({ min: 0, max: NUMBER_MAX }),
-  fc.constantFrom(0, 127, 128, 2 ** 31, 2 ** 32, 2 ** 35 - 1, NUMBER_MAX)
-)
-const bytesArb = fc.uint8Array({ maxLength: 300 })
-const idsArb = fc.array(numberArb, { maxLength: 5 })
-const membersArb: fc.Arbitrary<ConfigState> = fc.record({
-  voters: idsArb,
-  votersOutgoing: idsArb,
-  learners: idsArb,
-  learnersNext: idsArb,
-  autoLeave: fc.boolean()
-})
-const entryArb: fc.Arbitrary<Entry> = fc.oneof(
-  fc.record({
-    type: fc.constant('normal' as const),
-    term: numberArb,
-    index: numberArb,
-    data: bytesArb
-  }),
-  fc.record({
-    type: fc.constant('config-change' as const),
-    term: numberArb,
-    index: numberArb,
-    change: fc.record({
-      transition: fc.constantFrom('auto' as const, 'implicit' as const, 'explicit' as const),
-      steps: fc.array(
-        fc.record({
-          type: fc.constantFrom(
-            'add-voter' as const,
-            'add-learner' as const,
-            'remove' as const,
-            'update' as const
-          ),
-          id: numberArb
-        }),
-        { maxLength: 4 }
-      ),
-      context: bytesArb
-    })
-  })
-)
-const snapshotArb: fc.Arbitrary<Snapshot> = fc.record({
-  index: numberArb,
-  term: numberArb,
-  configState: membersArb,
-  data: bytesArb
-})
-const messageArb: fc.Arbitrary<Message> = fc
-  .record({
-    type: fc.constantFrom(...PEER_MESSAGE_TYPES),
-    from: numberArb,
-    to: numberArb,
-    term: numberArb,
-    logTerm: numberArb,
-    index: numberArb,
-    commit: numberArb,
-    entries: fc.array(entryArb, { maxLength: 4 }),
-    snapshot: fc.option(snapshotArb, { nil: undefined }),
-    reject: fc.boolean(),
-    rejectHint: numberArb,
-    context: bytesArb,
-    readSequence: numberArb,
-    isTransfer: fc.boolean(),
-    vote: numberArb
-  })
-  .map(createMessage)
+import { entryArb, hardStateArb, membersArb, messageArb, snapshotArb } from './raft-values.ts'
 
 /** What the generated code makes of the same bytes, written again. */
 const TRIPS = {
@@ -141,7 +68,7 @@ describe('what is written by hand is what the schema says', () => {
 
   it('hard states', () => {
     fc.assert(
-      fc.property(fc.record({ term: numberArb, vote: numberArb, commit: numberArb }), (value) => {
+      fc.property(hardStateArb, (value) => {
         const parts = { encode: encodeHardState, decode: decodeHardState }
         expectBothWays({ value, ...parts, trip: TRIPS.hardState })
       })
