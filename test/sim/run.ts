@@ -2,6 +2,7 @@
 //
 //   npm run sim -- --seeds 10000                     consensus, seeds 1 to 10000
 //   npm run sim -- --seeds 5000 --from 5001          the second half of them
+//   npm run sim -- --seeds 10000 --bail              the first that fails is the last
 //   npm run sim -- --seed 7                          one seed, again
 //   npm run sim -- --only membership --seeds 20      membership, seeds 1 to 20
 //   npm run sim -- --seed 7 --peers 50               membership too: only that has peers
@@ -20,7 +21,8 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     seeds: { type: 'string' },
     from: { type: 'string', default: '1' },
-    peers: { type: 'string' }
+    peers: { type: 'string' },
+    bail: { type: 'boolean', default: false }
   }
 })
 const simulation = values.only ?? (values.peers === undefined ? 'raft' : 'membership')
@@ -32,7 +34,7 @@ const count =
   values.seed === undefined ? parseCount('seeds', values.seeds ?? DEFAULTS[simulation]) : 1
 
 if (simulation === 'raft') {
-  if (runRaft(first, count) > 0) process.exitCode = 1
+  if (runRaft({ first, count, bail: values.bail }) > 0) process.exitCode = 1
 } else {
   await runMeshes(parseCount('peers', values.peers ?? PEERS))
 }

@@ -111,8 +111,9 @@ function checkLeader(raft: RaftState): void {
   assert(log.lastTerm === raft.term, 'a term opens with an entry of its own')
   assert(raft.pendingConfigIndex <= log.lastIndex, 'a pending change is in the log')
   assert(transferTo !== id, 'nobody hands over to itself')
-  const isKnown = transferTo === NO_REPLICA || isVoter(members.config, transferTo)
-  assert(isKnown, 'only a voter is to lead')
+  // One that leads on although it is no voter any more has nothing to hand over for long.
+  const isFree = transferTo === NO_REPLICA || !isVoter(members.config, id)
+  assert(isFree || isVoter(members.config, transferTo), 'only a voter is to lead')
   for (const [member, progress] of members.progress) {
     if (member !== id) checkProgress(raft, progress)
     else checkOwnProgress(raft, progress)

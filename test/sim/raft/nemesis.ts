@@ -34,9 +34,11 @@ export class Nemesis {
     this.#often('partition', 2, (random) => this.#partition(random, true))
     this.#often('one-way', 2, (random) => this.#partition(random, false))
     this.#often('flapping', 3, (random) => this.#flap(random, 3 + random.below(12)))
+    this.#often('rotation', 4, (random) => this.#rotate(random, 2 + random.below(5)))
+    this.#often('lag', 2, (random) => this.#lag(random, this.#victim(random).id))
     this.#often('replay', 0.2, (random) => network.replay(random))
     this.#often('garbage', 1, (random) => this.#garble(random))
-    this.#often('compaction', 0.5, (random) => pick(random, replicas).compact(random))
+    this.#often('compaction', 0.25, (random) => pick(random, replicas).compact(random))
     this.#often('campaign', 1, (random) => {
       pick(random, replicas).input('campaigns', 0, (raft) => raft.campaign())
     })
@@ -65,8 +67,10 @@ export class Nemesis {
     if (this.#isOver || !plan.faults.has('leader-hunt') || !chance(random, 1, 3)) return
     const leader = replicas[id - 1] as Replica
     const { life } = leader
-    const kind = random.below(3)
-    schedule.after(random.below(4 * UNITS_PER_TICK), () => {
+    const kind = random.below(4)
+    // At once: what it sends first is still under way.
+    const delay = chance(random, 1, 2) ? random.below(3) : random.below(4 * UNITS_PER_TICK)
+    schedule.after(delay, () => {
       if (this.#isOver || leader.life !== life) return
       if (kind === 0) leader.crash()
       else if (kind === 1) this.#pause(random, leader)
@@ -123,9 +127,12 @@ export class Nemesis {
     this.#during(random, () => replica.resume())
   }
 
+  /** Cuts a replica off, but for one other, as a rule: both then have what nobody else has. */
   #isolate(random: Random, id: ReplicaId): void {
     const others = this.#parts.replicas.map((replica) => replica.id).filter((other) => other !== id)
-    this.#separate(random, { left: [id], right: others, isSymmetric: chance(random, 3, 4) })
+    const confidant = chance(random, 2, 3) ? this.#anyId(random) : id
+    const right = others.filter((other) => other !== confidant)
+    this.#separate(random, { left: [id], right, isSymmetric: chance(random, 3, 4) })
   }
 
   #partition(random: Random, isSymmetric: boolean): void {
@@ -155,6 +162,16 @@ export class Nemesis {
     })
   }
 
+  /** A replica lives in the past: it goes on to hear answers of those who have left it since. */
+  #lag(random: Random, id: ReplicaId): void {
+    const { network, replicas } = this.#parts
+    network.lag(id, (5 + random.below(50)) * UNITS_PER_TICK)
+    this.#during(random, () => network.lag(id, 0))
+    const others = replicas.map((replica) => replica.id).filter((other) => other !== id)
+    const isUnheard = chance(random, 1, 2)
+    if (isUnheard) this.#separate(random, { left: [id], right: others, isSymmetric: false })
+  }
+
   /** A link that comes and goes. */
   #flap(random: Random, times: number): void {
     const { network, schedule } = this.#parts
@@ -169,6 +186,30 @@ export class Nemesis {
       }
     }
     toggle(times, false)
+  }
+
+  /** One partition after another, each as long as an election takes: leaders follow fast. */
+  #rotate(random: Random, times: number): void {
+    const { network, plan, schedule, replicas } = this.#parts
+    if (this.#isOver || times === 0) return
+    // One that all can reach, as a rule: it hears every leader.
+    const common = chance(random, 3, 4) ? this.#anyId(random) : 0
+    const isLeft = replicas.map(() => chance(random, 1, 2))
+    const isByLink = chance(random, 1, 3)
+    const isCut = (from: ReplicaId, to: ReplicaId): boolean =>
+      isByLink ? chance(random, 1, 2) : isLeft[from - 1] !== isLeft[to - 1]
+    const pairs = replicas.flatMap(({ id: from }) =>
+      replicas
+        .filter(({ id: to }) => from !== common && to !== common && isCut(from, to))
+        .map(({ id: to }) => ({ from, to }))
+    )
+    for (const { from, to } of pairs) network.cut(from, to)
+    const ticks = plan.knobs.electionTicks + random.below(plan.knobs.electionTicks * 2)
+    schedule.after(ticks * UNITS_PER_TICK, () => {
+      if (this.#isOver) return
+      for (const { from, to } of pairs) network.mend(from, to)
+      this.#rotate(random, times - 1)
+    })
   }
 
   #disconnect(random: Random): void {

@@ -32,6 +32,8 @@ export class Network {
   readonly #cuts = new Uint8Array(128)
   /** When the last message of a link arrives: where nothing is reordered, none overtakes it. */
   readonly #lastArrival = new Float64Array(128)
+  /** How much later than usual a replica hears of anything, in units. */
+  readonly #lags = new Uint16Array(8)
   readonly #old: Parcel[] = []
   #sent = 0
   #isCalm = false
@@ -61,7 +63,7 @@ export class Network {
     const random = this.#random
     const isLost = chance(random, this.#calm(this.#lossPerMille), 1_000)
     const isDoubled = chance(random, this.#calm(this.#duplicatePerMille), 1_000)
-    const delay = this.#delay()
+    const delay = this.#delay() + (this.#lags[parcel.message.to] as number)
     const again = this.#delay() + random.below(5 * UNITS_PER_TICK)
     if (this.#parts.plan.faults.has('replay')) this.#remember(parcel)
     if (isDoubled) this.#carry(parcel, again)
@@ -83,11 +85,17 @@ export class Network {
     if (cuts > 0) this.#cuts[from * 8 + to] = cuts - 1
   }
 
+  /** From now on all that a replica hears is so old; 0 as usual. */
+  lag(id: ReplicaId, units: number): void {
+    this.#lags[id] = units
+  }
+
   /** No more faults; what is under way is lost. */
   calm(): void {
     this.#isCalm = true
     this.#epoch += 1
     this.#cuts.fill(0)
+    this.#lags.fill(0)
   }
 
   #calm(perMille: number): number {

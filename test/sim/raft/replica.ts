@@ -189,7 +189,10 @@ export class Replica {
 
   #diskDelay(): number {
     const { plan, isCalm } = this.#world
-    if (!plan.faults.has('slow-disk') || isCalm()) return this.#random.below(3)
+    if (isCalm()) return this.#random.below(3)
+    const isStuck = plan.faults.has('stuck-disk') && chance(this.#random, 1, 30)
+    if (isStuck) return this.#random.below(60 * UNITS_PER_TICK)
+    if (!plan.faults.has('slow-disk')) return this.#random.below(3)
     return this.#random.below(chance(this.#random, 1, 8) ? 12 * UNITS_PER_TICK : UNITS_PER_TICK)
   }
 

@@ -6,8 +6,15 @@ import { simulate } from './simulation.ts'
 /** How often a long run says how far it is. */
 const REPORT_EVERY = 1_000
 
+export type SeedRange = {
+  readonly first: number
+  readonly count: number
+  /** Whether the first seed that fails is the last. */
+  readonly bail: boolean
+}
+
 /** @returns how many seeds failed */
-export function runRaft(first: number, count: number): number {
+export function runRaft({ first, count, bail }: SeedRange): number {
   const write = (line: string): void => void process.stdout.write(`${line}\n`)
   const startedMs = performance.now()
   let violations = 0
@@ -18,6 +25,7 @@ export function runRaft(first: number, count: number): number {
     else if (outcome.failure !== undefined) violations += 1
     if (count === 1 || outcome.failure !== undefined)
       for (const line of inWords(outcome)) write(line)
+    if (bail && violations + stalls > 0) return violations + stalls
     const done = seed + 1 - first
     if (done === count || done % REPORT_EVERY === 0) {
       const each = ((performance.now() - startedMs) / done).toFixed(1)

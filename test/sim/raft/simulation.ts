@@ -146,7 +146,10 @@ class Simulation {
     })
     if (faults.has('reads')) {
       this.#often('reads', proposalUnits, (random) => {
-        this.#clients.read(pick(random, this.#replicas))
+        // Whoever thinks that it leads may be wrong.
+        const leaders = this.#replicas.filter(({ raft }) => raft?.state.role === 'leader')
+        const some = leaders.length > 0 && chance(random, 1, 2) ? leaders : this.#replicas
+        this.#clients.read(pick(random, some))
       })
     }
     if (faults.has('members')) {
