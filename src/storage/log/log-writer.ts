@@ -107,11 +107,16 @@ export class LogWriter {
    * bad after that was damaged, and isn't taken for one that a crash cut off. (L-6)
    */
   async close(): Promise<void> {
-    await this.#running
+    while (this.#running !== undefined) await this.#running
     if (this.#failure !== undefined) return
     const draft = this.#catalogDraft(this.#sequence + 1)
     if (this.#line.room < RECORD_HEADER_BYTES + draft.payload.length) return
-    await this.#append([draft])
+    try {
+      await this.#append([draft])
+    } catch (error) {
+      if (!isMeshError(error)) throw error
+      this.#fail(error)
+    }
   }
 
   async #run(): Promise<void> {

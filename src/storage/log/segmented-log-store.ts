@@ -64,6 +64,7 @@ export class SegmentedLogStore implements LogStore {
   #closing: Promise<void> | undefined
   #parts: Parts | undefined
   #isPreparing = false
+  #lacksNext = false
 
   constructor(
     components: LogStoreComponents & { folder: LogFolder },
@@ -213,9 +214,12 @@ export class SegmentedLogStore implements LogStore {
     const refusal = await line.prepare()
     this.#isPreparing = false
     if (refusal?.code === 'storage-failed') writer.stop(refusal)
-    else if (refusal !== undefined) {
-      this.#components.logger.warn('log.no_next_segment', { reason: refusal.message })
+    const { logger } = this.#components
+    // Once, not with every write while the disk is full.
+    if (refusal !== undefined && !this.#lacksNext) {
+      logger.warn('log.no_next_segment', { reason: refusal.message })
     }
+    this.#lacksNext = refusal !== undefined
   }
 
   #onRemoved(): void {
