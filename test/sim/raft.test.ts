@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { inWords } from './raft/show.ts'
 import { simulate } from './raft/simulation.ts'
 
-const SEEDS = 1_000
+const SEEDS = 600
 /** Seeds are run in parts, so that a test has an end within its time. */
 const PART = 50
 /** Seeds that once failed, with what they found. */

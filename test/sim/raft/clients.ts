@@ -6,11 +6,11 @@ import type { Entry, ReplicaId } from '../../../src/core/raft/messages.ts'
 import type { ReadState } from '../../../src/core/raft/state.ts'
 import type { Ledger } from './ledger.ts'
 import { bytesOfNumber, numberOfBytes, numberOfEntry } from './machine.ts'
-import type { Replica } from './replica.ts'
 import { demand } from './violation.ts'
+import type { Host } from './world.ts'
 
 type Proposal = { readonly replica: ReplicaId; readonly life: number }
-type Read = { readonly replica: Replica; readonly life: number; readonly floor: number }
+type Read = { readonly replica: Host; readonly life: number; readonly floor: number }
 type WaitingRead = { readonly read: Read; readonly index: number; readonly name: number }
 
 /**
@@ -45,7 +45,7 @@ export class Clients {
   }
 
   /** @returns the name of the proposal */
-  propose(replica: Replica, lengths: readonly number[]): number {
+  propose(replica: Host, lengths: readonly number[]): number {
     const data = lengths.map((length) => {
       const name = ++this.#names
       this.#proposals.set(name, { replica: replica.id, life: replica.life })
@@ -56,7 +56,7 @@ export class Clients {
   }
 
   /** @returns the name of the read */
-  read(replica: Replica): number {
+  read(replica: Host): number {
     const name = ++this.#names
     const floor = this.#ledger().committed
     this.#reads.set(name, { replica, life: replica.life, floor })
@@ -73,7 +73,7 @@ export class Clients {
     return this.#acknowledged.get(name)
   }
 
-  onApplied(replica: Replica, entry: Entry): void {
+  onApplied(replica: Host, entry: Entry): void {
     const name = numberOfEntry(entry)
     const proposal = name === undefined ? undefined : this.#proposals.get(name)
     if (proposal?.replica === replica.id && proposal.life === replica.life) {
@@ -82,7 +82,7 @@ export class Clients {
     if (this.#waiting.length > 0) this.#answer(replica)
   }
 
-  onRead(replica: Replica, { context, index }: ReadState): void {
+  onRead(replica: Host, { context, index }: ReadState): void {
     const name = numberOfBytes(context)
     const read = this.#reads.get(name)
     // A request that came twice is answered twice; an asker that crashed has no use for it.
@@ -96,7 +96,7 @@ export class Clients {
     this.#answer(replica)
   }
 
-  #answer(replica: Replica): void {
+  #answer(replica: Host): void {
     this.#waiting = this.#waiting.filter(({ read, index, name }) => {
       if (read.life !== read.replica.life) return false
       if (read.replica !== replica || replica.machine.applied < index) return true

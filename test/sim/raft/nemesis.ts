@@ -115,7 +115,8 @@ export class Nemesis {
   }
 
   /** A machine that has crashed comes back after a while. */
-  onCrash(replica: Replica): void {
+  onCrash(id: ReplicaId): void {
+    const replica = this.#parts.replicas[id - 1] as Replica
     if (this.#isOver) return
     this.#during(this.#returning, () => {
       if (!replica.isRunning) replica.start()

@@ -7,7 +7,7 @@ import { RAFT_DEFAULTS, type RaftConfig } from '../../../src/core/raft/config.ts
 import { UNBOUNDED, type ReplicaId } from '../../../src/core/raft/messages.ts'
 
 /** Whatever a run may do without. What a failing run doesn't need is left out when it is shown. */
-export const FAULTS = [
+const FAULTS = [
   // The network.
   'loss',
   'duplication',

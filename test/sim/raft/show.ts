@@ -12,7 +12,7 @@ export const STALL = 'Progress'
  *
  * @returns the smallest run found
  */
-export function shrink(outcome: Outcome): Outcome {
+function shrink(outcome: Outcome): Outcome {
   let smallest = outcome
   for (let isSmaller = true; isSmaller;) {
     isSmaller = false

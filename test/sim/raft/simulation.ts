@@ -16,10 +16,11 @@ import { drawChange } from './members.ts'
 import { Nemesis } from './nemesis.ts'
 import { Network, type Parcel } from './network.ts'
 import { planOf, streamOf, type Fault, type Plan } from './plan.ts'
-import { Replica, type World } from './replica.ts'
+import { Replica } from './replica.ts'
 import { Schedule, UNITS_PER_TICK } from './schedule.ts'
 import { Trace } from './trace.ts'
 import { Violation } from './violation.ts'
+import type { World } from './world.ts'
 
 export type Outcome = {
   readonly seed: number
@@ -98,7 +99,7 @@ class Simulation {
       send: (sender, message) => this.#network.send({ sender, message }),
       onApplied: (replica, entry) => this.#clients.onApplied(replica, entry),
       onRead: (replica, read) => this.#clients.onRead(replica, read),
-      onCrash: (replica) => this.#nemesis.onCrash(replica),
+      onCrash: ({ id }) => this.#nemesis.onCrash(id),
       isCalm: () => this.#isCalm
     }
   }

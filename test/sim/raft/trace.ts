@@ -101,7 +101,7 @@ function inWords({ time, replica, what, detail }: Happening): string {
   return `${String(time).padStart(7)}  ${replica === 0 ? '-' : `r${replica}`}  ${what} ${words}`
 }
 
-export function messageInWords(message: Message): string {
+function messageInWords(message: Message): string {
   const { type, from, to, term, index, logTerm, commit, entries, snapshot } = message
   const parts = [`${type} r${from}→r${to} t${term}`]
   if (index > 0 || logTerm > 0) parts.push(`at ${index}/t${logTerm}`)
