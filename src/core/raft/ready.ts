@@ -22,6 +22,11 @@ export type SoftState = { readonly leader: ReplicaId; readonly role: Role }
  * at once. Storage messages are done in order, each of the two kinds by itself, and the responses
  * that one carries are delivered when it is durable: to the peers they name, or to `step` here.
  *
+ * What a crash leaves of a batch is a beginning of this: term and vote, both at once; the snapshot;
+ * the entries; the commit index. An entry of a term that is not written, or a commit index without
+ * the entries that it speaks of, would be believed at the next start. Where no sync is asked for
+ * the commit index may be lost, and the state machine may then be ahead of it.
+ *
  * The arrays belong to the driver; what is in them is shared and never changes.
  */
 export type Ready = {

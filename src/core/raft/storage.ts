@@ -24,6 +24,10 @@ export type RaftStorage = {
    * @returns at least one entry; undefined when `low` is compacted or beyond the last
    */
   entries(low: number, high: number, bytesMax: number): readonly Entry[] | undefined
-  /** @returns a snapshot at `firstIndex() - 1` or later; undefined when none is ready yet. */
+  /**
+   * A member has no use for a snapshot from before it was added: it is best made when asked for.
+   *
+   * @returns a snapshot at `firstIndex() - 1` or later; undefined when none is ready yet
+   */
   snapshot(): Snapshot | undefined
 }
