@@ -174,9 +174,9 @@ export class Machine {
 
   #applyOne({ index, term, bytes }: LogEntry): Outcome {
     if (index <= this.#meta.index) return { kind: 'skipped', index }
+    if (this.#halted !== undefined) return { kind: 'halted', index, error: this.#halted }
     assert(index === this.#meta.index + 1, `entry ${index} follows ${this.#meta.index}`)
     assert(term >= this.#meta.term, `terms don't fall from ${this.#meta.term} to ${term}`)
-    if (this.#halted !== undefined) return { kind: 'halted', index, error: this.#halted }
     if (bytes.length === 0) return this.#applied({ index, term }, undefined)
     let command: Command
     let operation: AnyOperation

@@ -184,7 +184,7 @@ describe('kv.txn', () => {
 
   it('refuses keys of another space, and does nothing', () => {
     const shard = new Shard()
-    for (const key of ['other/a', 'kv2/a', 'kv2', '', '/a', 'k']) {
+    for (const key of ['other/a', 'kw/a', 'kw', 'kv2/a', 'kv2', 'kv!', '', '/a', 'k']) {
       expect([key, codeOf(() => shard.do(put('kv/a', '1'), put(key, '2')))]).toEqual([
         key,
         'invalid-argument'
@@ -201,6 +201,9 @@ describe('kv.txn', () => {
     }
     expect(shard.get('kv/a')).toBeUndefined()
     expect(shard.machine.reads.meta.revision).toBe(0)
+    Object.assign(shard, { space: 'kv/a' })
+    expect(codeOf(() => shard.put('kv/a/b', ''))).toBe('invalid-argument')
+    Object.assign(shard, { space: 'kv' })
     expect(() => shard.put('other/a', '')).toThrow(/one operation stays in one space/)
   })
 

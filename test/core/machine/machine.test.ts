@@ -142,6 +142,7 @@ describe('apply()', () => {
       expect(outcomes.map(({ kind }) => kind)).toEqual(['applied', 'halted'])
       expect(outcomes[1]).toMatchObject({ index: 2, error: { code: 'version-mismatch' } })
       expect(machine.apply([second])[0]?.kind).toBe('halted')
+      expect(machine.apply([third])[0]).toMatchObject({ kind: 'halted', index: 3 })
       expect([machine.index, machine.timeMs]).toEqual([1, 0])
 
       // So does a restart, until there is a program that knows it.

@@ -159,6 +159,19 @@ describe('StagedState', () => {
     )
   })
 
+  it('reads what was written below by then, with the same array for a key too', () => {
+    const base = new MemoryState()
+    const staged = new StagedState(base, () => true)
+    const key = utf8('a')
+    expect(staged.get(key)).toBeUndefined()
+    staged.put(key, utf8('1'))
+    staged.commit()
+    expect(staged.get(key)).toEqual(utf8('1'))
+    staged.discard()
+    base.put(key, utf8('2'))
+    expect(staged.get(key)).toEqual(utf8('2'))
+  })
+
   it('an iteration that began sees what was staged then', () => {
     const base = new MemoryState()
     for (const name of ['a', 'b', 'c']) base.put(utf8(name), utf8('1'))
