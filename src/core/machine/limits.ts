@@ -21,7 +21,7 @@ export const CHANGES_PER_OPERATION_MAX = 2_048
 /** Entries on a page of a range, or deleted by one range. */
 export const RANGE_COUNT_MAX = 1_000
 /** Keys that a page of a range looks at, of which at a past revision many may be gone. */
-export const RANGE_SCAN_MAX = 10_000
+export const RANGE_SCAN_MAX = 4_000
 /** Changes of the shard that one call for a watch looks at. */
 export const WATCH_SCAN_MAX = 4_096
 

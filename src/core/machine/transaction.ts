@@ -17,7 +17,10 @@ import type { Area } from './state-keys.ts'
 import { currentOf, scan } from './versions.ts'
 import type { Place } from './versions.ts'
 
-/** A key before and after a revision. Both are never missing. */
+/**
+ * A key before and after a revision; never are both missing. Its bytes are views of the entry or of
+ * what the store returned: nobody writes to them, and who keeps them for long copies them.
+ */
 export type ChangeEvent = {
   readonly area: Area
   readonly key: Uint8Array

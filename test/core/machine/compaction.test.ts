@@ -60,6 +60,7 @@ describe('reads at a revision', () => {
       const at = revision === undefined ? {} : { revision }
       const page = shard.machine.reads.range({ area: AREAS.kv, ...span, from, limit: 7, ...at })
       found.push(...page.entries.map(({ key, value }) => `${text(key)}=${text(value)}`))
+      expect(page.entries.length).toBeLessThanOrEqual(7)
       from = page.next
       revision = page.revision
       for (let key = 10; key < 45; key += 3) shard.put(`kv/${key}`, 'after')
@@ -96,6 +97,16 @@ describe('watches', () => {
     // A replica that is behind: nothing yet.
     expect(watch(shard, 50, 'kv/a/')).toEqual({ revisions: [], next: 50, isUpToDate: true })
     expect(codeOf(() => watch(shard, -1))).toBe('invalid-argument')
+  })
+
+  it('see the keys of their area alone', () => {
+    const shard = new Shard()
+    const lease = shard.grant(5_000)
+    shard.acquire('kv/a', lease)
+    shard.put('kv/a', '1')
+    shard.acquire('kv/a', lease)
+    expect(seen(watch(shard, 1))).toEqual(['2:kv/a=>1'])
+    expect(shard.list('kv/')).toEqual(['kv/a=1'])
   })
 
   it('are told the same by what is applied and by what is read later', () => {
