@@ -36,6 +36,18 @@ describe('FileLogStore', () => {
     await store.close()
   })
 
+  it('makes durable what a process that was killed may have left unsynced', async () => {
+    const disk = newDisk()
+    const store = await openLogOn(disk, OPTIONS)
+    await store.write([{ group: 1, entries: entriesOf(1, 3) }])
+    await store.close()
+    const before = syncsOf(disk)
+    const next = await openLogOn(disk, OPTIONS)
+
+    expect(syncsOf(disk)).toBeGreaterThan(before)
+    await next.close()
+  })
+
   it('a segment that could not be synced when it was made stops the store (L-10)', async () => {
     const disk = newDisk()
     const store = await openLogOn(disk, OPTIONS)

@@ -124,6 +124,26 @@ describe('a torn tail (L-6)', () => {
     60_000
   )
 
+  it('of a write of many records leaves a beginning, with term and vote (L-7)', async () => {
+    const disk = new MemoryLogDisk()
+    await writeAll(disk, [
+      { group: 1, hardState: { term: 1, vote: 1, commit: 1 }, entries: [entry(1)] }
+    ])
+    const store = await open(disk)
+    const entries = entriesOf(2, 300, 2, 1_000)
+    const hardState = { term: 2, vote: 3, commit: 300 }
+    await store.write([{ group: 1, hardState, entries, truncateTo: 200 }])
+    store.faults.crash()
+    const names = [...disk.files.keys()].toSorted()
+    for (const name of names.slice(1)) bytesOf(disk, name).fill(0, SEGMENT_START)
+    const log = (await open(disk)).group(1)
+
+    expect(log.initialState().hardState).toEqual({ term: 2, vote: 3, commit: 1 })
+    expect(log.firstIndex()).toBe(1)
+    expect(log.lastIndex()).toBeGreaterThan(20)
+    expect(contentOf(log)).toEqual([entry(1), ...entries].slice(0, log.lastIndex()))
+  })
+
   it('of a batch whose later records are there is cut too', async () => {
     const disk = new MemoryLogDisk()
     const [, first = 0] = await writeAll(disk, [{ group: 1, entries: entriesOf(1, 3) }])
@@ -273,6 +293,8 @@ describe('damage (L-6)', () => {
     const disk = new MemoryLogDisk()
     await writeAll(disk, WRITES)
     for (const offset of offsets) flip(bytesOf(disk), offset)
+    // So that no other segment says what the log's id is.
+    disk.files.delete('0000000002.log')
 
     const store = await open(disk)
     expect([1, 2, 3].map((group) => seen(store, group))).toEqual((await states()).at(-1))
@@ -308,7 +330,7 @@ describe('damage (L-6)', () => {
     await store.write([{ group: 2, hardState: hardState(1) }])
     await fillSegments(store, { group: 1, first: 1, count: 4 })
     await store.write([{ group: 3, hardState: hardState(1) }])
-    await store.close()
+    store.faults.crash()
     const names = [...disk.files.keys()].toSorted()
     disk.files.delete(names[position] as string)
     store = await open(disk)
@@ -336,8 +358,9 @@ describe('damage (L-6)', () => {
     const ends = await writeAll(disk, WRITES)
     // A record of another log, with good checksums there.
     const other = new MemoryLogDisk()
-    const otherEnds = await writeAll(other, [{ group: 2, hardState: hardState(77) }])
-    const record = bytesOf(other).slice(SEGMENT_START, otherEnds[1])
+    const otherWrites = Array.from({ length: 40 }, () => ({ group: 2, hardState: hardState(77) }))
+    const otherEnds = await writeAll(other, otherWrites)
+    const record = bytesOf(other).slice(otherEnds[39], otherEnds[40])
     const store = await open(disk)
     const [first] = entriesOf(7, 7, 4)
     await store.write([

@@ -144,7 +144,7 @@ export class LogWriter {
   /** @returns why there is no room for a record; undefined when there is. */
   async #makeRoom(part: RecordPart): Promise<MeshError | undefined> {
     if (this.#fits(part)) return undefined
-    const refusal = await this.#line.prepare()
+    const refusal = await this.#line.prepareNow()
     if (refusal === undefined) {
       // With another segment there, the reserve of this one may be used.
       if (!this.#fits(part)) this.#line.roll()

@@ -106,6 +106,12 @@ export class SegmentLine {
     return this.#preparing
   }
 
+  /** As `prepare`, but doesn't take an answer from a disk that was full a while ago. */
+  async prepareNow(): Promise<MeshError | undefined> {
+    await this.#preparing
+    return await this.prepare()
+  }
+
   /** Goes on to the next segment, which must be there. */
   roll(): void {
     this.#segments.push(this.#next as Segment)
