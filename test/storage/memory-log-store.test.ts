@@ -100,6 +100,27 @@ describe('entries of a group that hold up old segments', () => {
     await store.close()
   })
 
+  it('leave the term behind that a truncated log begins with', async () => {
+    const disk = new MemoryLogDisk()
+    let store = await openMemoryLog(disk, options)
+    await store.write([{ group: 2, meta: new Uint8Array(1) }])
+    let next = await fillSegments(store, { group: 1, first: 1, count: 2 })
+    await store.write([{ group: 2, entries: entriesOf(1, 3, 7) }])
+    next = await fillSegments(store, { group: 1, first: next, count: 2 })
+    // The first segment goes: what the group is gets copied past its entries.
+    await store.write([{ group: 1, truncateTo: next - 1 }])
+    // The segment of the entry that says the term isn't needed for its entries any more.
+    await store.write([{ group: 2, entries: entriesOf(4, 5, 8), truncateTo: 3 }])
+    next = await fillSegments(store, { group: 1, first: next, count: 1 })
+    await store.write([{ group: 1, truncateTo: next - 1 }])
+    await store.close()
+    store = await openMemoryLog(disk, options)
+
+    expect(store.group(2).damage()).toBeUndefined()
+    expect([2, 3, 4].map((index) => store.group(2).term(index))).toEqual([undefined, 7, 8])
+    await store.close()
+  })
+
   it('are left where all of the log is needed', async () => {
     const disk = new MemoryLogDisk()
     const store = await openMemoryLog(disk, options)

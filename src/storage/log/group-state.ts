@@ -131,8 +131,10 @@ export class GroupState {
 
   #truncate(index: number, segment: number): void {
     if (index <= this.start.index) return
-    this.start = { index, term: this.table.runOf(index)?.term ?? TERM_UNKNOWN }
-    this.#sources.start = segment
+    const run = this.table.runOf(index)
+    this.start = { index, term: run?.term ?? TERM_UNKNOWN }
+    // The record says the index, and the entry the term: its segment can't go before a copy says it.
+    this.#sources.start = run?.segment ?? segment
     this.table.dropUpTo(index)
   }
 
