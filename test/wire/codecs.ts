@@ -68,9 +68,11 @@ function withBytes<T>(parts: {
     typeof value === 'string' && value.startsWith('hex:')
   return {
     decode: (bytes) => {
-      const text = JSON.stringify(parts.decode(bytes), (_, value: unknown) =>
-        value instanceof Uint8Array ? `hex:${toHex(value)}` : value
-      )
+      // Not the second argument: a Buffer has become something else by then.
+      const text = JSON.stringify(parts.decode(bytes), function (this: object, key: string) {
+        const value = (this as Record<string, unknown>)[key]
+        return value instanceof Uint8Array ? `hex:${toHex(value)}` : value
+      })
       return JSON.parse(text) as unknown
     },
     encode: (value) => {

@@ -15,6 +15,7 @@ import {
   type Frame
 } from '../../src/wire/frame.ts'
 import { CODECS, Incomplete } from './codecs.ts'
+import { catalogArb, recordArb, segmentHeadArb, updateArb } from './log-values.ts'
 import { entryArb, hardStateArb, membersArb, messageArb, snapshotArb } from './raft-values.ts'
 import { allVectors, bytesOf } from './vector-files.ts'
 
@@ -308,6 +309,10 @@ const VALUES: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   'raft HardState': hardStateArb.map(asJson),
   'raft Snapshot': snapshotArb.map(asJson),
   'raft Message': messageArb.map(asJson),
+  'log SegmentHead': segmentHeadArb.map(asJson),
+  'log Record': recordArb.map(asJson),
+  'log Update': updateArb.map(asJson),
+  'log Catalog': catalogArb.map(asJson),
   'node Request': fc.oneof(
     fc.record({ kind: just('status') }),
     fc.record(
