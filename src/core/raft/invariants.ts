@@ -132,7 +132,6 @@ function checkProgress({ log, config }: RaftState, progress: Progress): void {
   assert(match <= log.lastIndex, 'nobody has more of the log than its leader')
   assert(next <= log.lastIndex + 1, 'nothing beyond the log is sent')
   assert((state === 'snapshot') === pendingSnapshot > 0, 'a snapshot is under way, or none')
-  assert(state !== 'snapshot' || next <= pendingSnapshot + 1, 'nothing skips the snapshot')
   assert(state === 'replicate' || inflights.count === 0, 'only a known log is sent ahead')
   assert(inflights.count <= config.inflightCountMax, 'appends under way are bounded')
 }

@@ -131,7 +131,13 @@ export class Checker {
   }
 
   #observeRole(id: ReplicaId, state: RaftState): void {
-    const { role, term, members } = state
+    const { role, term, members, log } = state
+    if (role === 'candidate' || role === 'pre-candidate') {
+      const { voters, votersOutgoing } = members.config
+      const isVoter = voters.includes(id) || votersOutgoing.includes(id)
+      const isWhole = log.unstable.snapshot === undefined
+      demand('OnlyVotersCampaign', isVoter && isWhole, `r${id} campaigns in term ${term}`)
+    }
     this.#checkCampaign(id, state)
     if (role !== 'leader') return
     this.ledger.noteLeader(id, term)

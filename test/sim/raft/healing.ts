@@ -62,6 +62,7 @@ export class Healing {
     if (chosen === undefined || isHopeless) return undefined
     this.#core = replicas.filter(({ id }) => chosen.has(id))
     for (const replica of replicas) if (!chosen.has(replica.id)) replica.crash()
+    if (plan.faults.has('transfer')) this.#handOver()
     const startTick = schedule.tick
     const bound = this.#boundTicks()
     for (let ticks = 0; ticks < bound; ticks += RETRY_TICKS) {
@@ -74,6 +75,14 @@ export class Healing {
       this.#retire()
     }
     throw new Violation('Progress', `none in ${bound} ticks: ${this.#inWords()}`)
+  }
+
+  /** Somebody wants another leader, perhaps one that is gone: the group gets over it. */
+  #handOver(): void {
+    const to = pick(this.#random, this.#parts.replicas).id
+    for (const replica of this.#running) {
+      replica.input('hands over to', to, (raft) => raft.transferLeader(to))
+    }
   }
 
   get #running(): Replica[] {

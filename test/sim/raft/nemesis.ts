@@ -163,14 +163,26 @@ export class Nemesis {
     })
   }
 
-  /** A replica lives in the past: it goes on to hear answers of those who have left it since. */
+  /**
+   * A replica lives ever more in the past, so slowly that it never misses a word: at last it hears
+   * answers of those who have left it long since.
+   */
   #lag(random: Random, id: ReplicaId): void {
-    const { network, replicas } = this.#parts
-    network.lag(id, (5 + random.below(50)) * UNITS_PER_TICK)
-    this.#during(random, () => network.lag(id, 0))
+    const { network, replicas, schedule } = this.#parts
+    const most = (5 + random.below(40)) * UNITS_PER_TICK
     const others = replicas.map((replica) => replica.id).filter((other) => other !== id)
-    const isUnheard = chance(random, 1, 2)
-    if (isUnheard) this.#separate(random, { left: [id], right: others, isSymmetric: false })
+    const isUnheard = chance(random, 2, 3)
+    const grow = (units: number): void => {
+      if (this.#isOver) return
+      network.lag(id, units)
+      if (units < most) {
+        schedule.after(UNITS_PER_TICK, () => grow(units + 6))
+        return
+      }
+      if (isUnheard) this.#separate(random, { left: [id], right: others, isSymmetric: false })
+      this.#during(random, () => network.lag(id, 0))
+    }
+    grow(0)
   }
 
   /** A link that comes and goes. */

@@ -146,7 +146,9 @@ class Simulation {
       this.#clients.propose(pick(random, this.#replicas), drawLengths(random, payloadBytesMax))
     })
     if (faults.has('reads')) {
-      this.#often('reads', proposalUnits, (random) => {
+      // Where reads are rare, heartbeats that nobody asked for are under way between them.
+      const isRare = chance(streamOf(seed, 'reads mean'), 1, 3)
+      this.#often('reads', proposalUnits * (isRare ? 10 : 1), (random) => {
         // Whoever thinks that it leads may be wrong.
         const leaders = this.#replicas.filter(({ raft }) => raft?.state.role === 'leader')
         const some = leaders.length > 0 && chance(random, 1, 2) ? leaders : this.#replicas
