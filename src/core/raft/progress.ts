@@ -73,7 +73,7 @@ export class Inflights {
   }
 }
 
-/** Invariant: `0 <= match < next`, and in snapshot state `next <= pendingSnapshot + 1`. */
+/** Invariant: `0 <= match < next`. In snapshot state nothing is sent by it; the way out sets it. */
 export class Progress {
   /** The member's log is known to equal the leader's up to here, durably. */
   match: number
