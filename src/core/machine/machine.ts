@@ -10,10 +10,8 @@ import { decodeAnswer, decodeCommand, encodeAnswer } from './command.ts'
 import type { Answer, Command } from './command.ts'
 import { Compaction } from './compaction.ts'
 import { endDueLeases } from './expiry.ts'
-import { KV } from './kv.ts'
 import { firstLeaseDeadline } from './leases.ts'
 import { ANSWER_BYTES_MAX } from './limits.ts'
-import { LOCKS } from './locks.ts'
 import { advance } from './machine-time.ts'
 import { capability } from './operation.ts'
 import type { AnyOperation, Service } from './operation.ts'
@@ -22,6 +20,7 @@ import { ownOperations } from './own-operations.ts'
 import { MachineReads } from './reads.ts'
 import { encodeMeta, readMeta } from './records.ts'
 import type { Meta } from './records.ts'
+import { SERVICES } from './services.ts'
 import { checkNoSlash } from './space.ts'
 import { StagedState } from './staged-state.ts'
 import { META_KEY, isCounted } from './state-keys.ts'
@@ -57,9 +56,6 @@ export type Outcome =
    * replica, with the code version-mismatch; a newer program goes on from here.
    */
   | { readonly kind: 'halted'; readonly index: number; readonly error: MeshError }
-
-/** The services that a shard has. All replicas must have the same. */
-const SERVICES: readonly Service[] = [KV, LOCKS]
 
 /** A replica's state machine. */
 export class Machine {

@@ -2,6 +2,7 @@
 // never changes, because replicas with different programs apply the same entries.
 
 import type { Codec } from './codec.ts'
+import type { AnyQuery } from './query.ts'
 import type { Transaction } from './transaction.ts'
 import type { Area } from './state-keys.ts'
 
@@ -33,6 +34,8 @@ export type Service = {
   /** Whose keys it writes. No two services share one. */
   readonly areas: readonly Area[]
   readonly operations: readonly AnyOperation[]
+  /** What may be asked besides the machine's own queries. */
+  readonly queries?: readonly AnyQuery[]
   /**
    * A lease ended that a key went with. Must delete the key or put it with another lease, and
    * mustn't refuse. Without this the key is deleted.

@@ -1,0 +1,7 @@
+// The services that a shard has. All replicas must have the same.
+
+import { KV } from './kv.ts'
+import { LOCKS } from './locks.ts'
+import type { Service } from './operation.ts'
+
+export const SERVICES: readonly Service[] = [KV, LOCKS]
