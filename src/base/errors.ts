@@ -62,7 +62,9 @@ export const ERROR_CODES = {
   /** The shard has all the bytes that it may; deletes still work. */
   'quota-exceeded': 28,
   /** The shard doesn't remember the client's requests any more, so it repeats none. */
-  'client-expired': 29
+  'client-expired': 29,
+  /** The replica doesn't lead its group; the details say who may. */
+  'not-leader': 30
 } as const
 
 export type ErrorCode = keyof typeof ERROR_CODES
