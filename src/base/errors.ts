@@ -64,7 +64,9 @@ export const ERROR_CODES = {
   /** The shard doesn't remember the client's requests any more, so it repeats none. */
   'client-expired': 29,
   /** The replica doesn't lead its group; the details say who may. */
-  'not-leader': 30
+  'not-leader': 30,
+  /** What the caller expected to find isn't what is there; nothing was done. */
+  conflict: 31
 } as const
 
 export type ErrorCode = keyof typeof ERROR_CODES

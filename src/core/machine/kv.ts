@@ -13,7 +13,7 @@ import type { Entry, Version } from './records.ts'
 import { AREAS } from './state-keys.ts'
 import type { Transaction } from './transaction.ts'
 
-type Relation = '=' | '!=' | '<' | '>'
+export type Relation = '=' | '!=' | '<' | '>'
 
 /**
  * A condition on a key. For a key that isn't there the numbers are 0, and no condition on its value
@@ -75,7 +75,7 @@ export type Txn = {
 }
 
 /** What a part found or did; `next`: where it stopped for its limit or for size. */
-type PartResult =
+export type PartResult =
   | { readonly kind: 'entry'; readonly entry: Entry | undefined }
   | {
       readonly kind: 'entries'

@@ -5,13 +5,15 @@ import type { Codec } from './codec.ts'
 import { KEY_BYTES_MAX, RANGE_COUNT_MAX, WATCH_SCAN_MAX } from './limits.ts'
 import type { Service } from './operation.ts'
 import type { AnyQuery, Query } from './query.ts'
-import type { LeaseView, Page, PageQuery, WatchPage, WatchQuery } from './reads.ts'
+import type { LeaseView, Page, PageQuery, ScanQuery, WatchPage, WatchQuery } from './reads.ts'
 import { entryCodec, versionCodec } from './records.ts'
 import type { Entry } from './records.ts'
 import type { ChangeEvent, RevisionEvents } from './transaction.ts'
 import type { Place } from './versions.ts'
 
 const key = bytes(KEY_BYTES_MAX)
+/** The end of a span may be the first key after the longest one. */
+const end = bytes(KEY_BYTES_MAX + 1)
 /** Events of one revision; see `changesCodec`. */
 const EVENTS_MAX = 4_096
 
@@ -36,7 +38,7 @@ export const RANGE: Query<PageQuery, Page> = {
   args: record<RangeArgs>({
     area: uint,
     from: key,
-    to: key,
+    to: end,
     revision: optional(uint),
     limit: optional(uint)
   }) as Codec<PageQuery>,
@@ -46,6 +48,23 @@ export const RANGE: Query<PageQuery, Page> = {
     next: optional(key)
   }),
   read: (reads, query) => reads.range(query)
+}
+
+type ScanArgs = { readonly [K in keyof Required<ScanQuery>]: ScanQuery[K] }
+
+/** A page of a shard, over all of its spaces. Refuses as {@link MachineReads.scan}. */
+export const SCAN: Query<ScanQuery, Page> = {
+  name: 'state.scan',
+  version: 1,
+  args: record<ScanArgs>({
+    area: uint,
+    from: optional(key),
+    to: optional(end),
+    revision: optional(uint),
+    limit: optional(uint)
+  }) as Codec<ScanQuery>,
+  result: RANGE.result,
+  read: (reads, query) => reads.scan(query)
 }
 
 const eventCodec: Codec<ChangeEvent> = record<ChangeEvent>({
@@ -70,7 +89,7 @@ export const CHANGES: Query<WatchQuery, WatchPage> = {
   args: record<ChangesArgs>({
     area: uint,
     from: key,
-    to: key,
+    to: end,
     revision: uint,
     eventsMax: optional(uint)
   }) as Codec<WatchQuery>,
@@ -96,7 +115,7 @@ export const LEASE: Query<LeaseArgs, LeaseResult> = {
   read: (reads, { lease }) => ({ lease: reads.lease(lease) })
 }
 
-const OWN_QUERIES: readonly AnyQuery[] = [GET, RANGE, CHANGES, LEASE]
+const OWN_QUERIES: readonly AnyQuery[] = [GET, RANGE, SCAN, CHANGES, LEASE]
 
 /** @returns all that a shard with these services may be asked. */
 export function queriesOf(services: readonly Service[]): readonly AnyQuery[] {

@@ -3,11 +3,17 @@
 import { MeshError } from '../../base/errors.ts'
 import { readChanges } from './compaction.ts'
 import { readLease } from './leases.ts'
-import { ANSWER_BYTES_MAX, RANGE_COUNT_MAX, RANGE_SCAN_MAX, WATCH_SCAN_MAX } from './limits.ts'
+import {
+  ANSWER_BYTES_MAX,
+  KEY_BYTES_MAX,
+  RANGE_COUNT_MAX,
+  RANGE_SCAN_MAX,
+  WATCH_SCAN_MAX
+} from './limits.ts'
 import type { OrderedReads } from './ordered-state.ts'
 import { readMeta } from './records.ts'
 import type { Entry, Meta } from './records.ts'
-import { checkKey, checkSpan, isWithin, spaceOf } from './space.ts'
+import { checkKey, checkSpan, isOneKey, isWithin, spaceOf } from './space.ts'
 import type { Span } from './space.ts'
 import { META_KEY } from './state-keys.ts'
 import type { Area } from './state-keys.ts'
@@ -17,6 +23,8 @@ import type { Place } from './versions.ts'
 
 /** What a record costs on a page besides key and value. */
 const ENTRY_OVERHEAD_BYTES = 64
+const FIRST_KEY = new Uint8Array(0)
+const AFTER_ALL_KEYS = new Uint8Array(KEY_BYTES_MAX + 1).fill(0xff)
 
 export type PageQuery = Span & {
   readonly area: Area
@@ -25,6 +33,9 @@ export type PageQuery = Span & {
   /** Entries, 1 to {@link RANGE_COUNT_MAX}, which is the default. */
   readonly limit?: number
 }
+
+/** Without a bound: from the first key of the shard, to the last. */
+export type ScanQuery = Omit<PageQuery, keyof Span> & Partial<Span>
 
 export type Page = {
   /** What the page shows: give it to the next one, and both fit together. */
@@ -95,8 +106,21 @@ export class MachineReads {
   }
 
   /** @throws compacted; invalid-argument, also when the span isn't within a space */
-  range({ area, from, to, revision, limit = RANGE_COUNT_MAX }: PageQuery): Page {
-    checkSpan(spaceOf(from), { from, to })
+  range(query: PageQuery): Page {
+    checkSpan(spaceOf(query.from), query)
+    return this.#page(query)
+  }
+
+  /**
+   * As {@link range}, over all spaces of the shard.
+   *
+   * @throws compacted, invalid-argument
+   */
+  scan({ from = FIRST_KEY, to = AFTER_ALL_KEYS, ...query }: ScanQuery): Page {
+    return this.#page({ ...query, from, to })
+  }
+
+  #page({ area, from, to, revision, limit = RANGE_COUNT_MAX }: PageQuery): Page {
     checkCount('limit', limit, RANGE_COUNT_MAX)
     const newest = this.meta.revision
     const at = this.#checkRevision(revision)
@@ -117,13 +141,14 @@ export class MachineReads {
   }
 
   /**
-   * What a span's keys went through, to be asked again from `next` on.
+   * What a span's keys went through, to be asked again from `next` on. The span is within a space,
+   * or one key: also one that is a space's name.
    *
    * @throws compacted when the first revision isn't kept any more: whoever watches has missed
    *   something, and must read the span anew; invalid-argument
    */
   changesSince({ area, from, to, revision, eventsMax = RANGE_COUNT_MAX }: WatchQuery): WatchPage {
-    checkSpan(spaceOf(from), { from, to })
+    if (!isOneKey({ from, to })) checkSpan(spaceOf(from), { from, to })
     checkCount('eventsMax', eventsMax, RANGE_COUNT_MAX)
     checkCount('revision', revision, Number.MAX_SAFE_INTEGER)
     const { revision: newest, compacted } = this.meta

@@ -77,6 +77,18 @@ export function spanOfPrefix(prefix: Uint8Array): Span {
   return { from: prefix, to }
 }
 
+/** @returns the span that this key alone lies in. */
+export function spanOfKey(key: Uint8Array): Span {
+  const to = new Uint8Array(key.length + 1)
+  to.set(key)
+  return { from: key, to }
+}
+
+/** @returns whether {@link spanOfKey} made it. */
+export function isOneKey({ from, to }: Span): boolean {
+  return to.length === from.length + 1 && to[from.length] === 0 && startsWith(to, from)
+}
+
 export function isWithin(key: Uint8Array, { from, to }: Span): boolean {
   return compareBytes(key, from) >= 0 && compareBytes(key, to) < 0
 }
