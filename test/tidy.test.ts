@@ -54,6 +54,7 @@ const ENTRY_POINTS = [
   // Until the layer that drives it is there.
   'src/core/raft/raft.ts',
   'src/core/raft/memory-storage.ts',
+  'src/core/groups/preferred-leaders.ts',
   'src/core/machine/machine.ts',
   'src/core/machine/machine-time.ts',
   'src/core/machine/memory-state.ts',

@@ -93,15 +93,25 @@ const contextCodec: Codec<ChangeContext> = versioned(
 )
 
 /** For states that carry a roster among other things. */
-export const rosterCodec: Codec<Roster> = versioned(
-  record<Roster>({
+export const rosterCodec: Codec<Roster> = versioned(checkedRoster(), 'a roster')
+
+function checkedRoster(): Codec<Roster> {
+  const fields = record<Roster>({
     members,
     nextReplica: number(1),
     layoutVersion: number(0),
     generation: number(0)
-  }),
-  'a roster'
-)
+  })
+  return {
+    write: fields.write,
+    read: (reader) => {
+      const roster = fields.read(reader)
+      const last = roster.members.at(-1)?.replica ?? 0
+      if (last >= roster.nextReplica) throw malformed(`replica ${last} was never given out`)
+      return roster
+    }
+  }
+}
 
 /** @returns bytes of their own. */
 export function encodeChangeContext(context: ChangeContext): Uint8Array {
@@ -120,8 +130,5 @@ export function encodeRoster(roster: Roster): Uint8Array {
 
 /** @throws invalid-data unless the bytes are one roster. */
 export function decodeRoster(bytes: Uint8Array): Roster {
-  const roster = decode(rosterCodec, bytes)
-  const last = roster.members.at(-1)?.replica ?? 0
-  if (last >= roster.nextReplica) throw malformed(`replica ${last} is above those given out`)
-  return roster
+  return decode(rosterCodec, bytes)
 }
