@@ -66,7 +66,17 @@ export const ERROR_CODES = {
   /** The replica doesn't lead its group; the details say who may. */
   'not-leader': 30,
   /** What the caller expected to find isn't what is there; nothing was done. */
-  conflict: 31
+  conflict: 31,
+  /** There is something by this name already. */
+  exists: 32,
+  /** A file or directory can't be moved from one volume to another. */
+  'cross-volume': 33,
+  /** The directory isn't empty. */
+  'not-empty': 34,
+  /** A file stands where a directory is needed. */
+  'not-a-directory': 35,
+  /** A directory stands where a file is needed. */
+  'is-a-directory': 36
 } as const
 
 export type ErrorCode = keyof typeof ERROR_CODES
