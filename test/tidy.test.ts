@@ -61,7 +61,8 @@ const ENTRY_POINTS = [
   'src/core/machine/snapshot.ts',
   'src/wire/raft.ts',
   'src/storage/file/log/file-log-store.ts',
-  'src/storage/memory/memory-log-store.ts'
+  'src/storage/memory/memory-log-store.ts',
+  'src/storage/memory/memory-state-store.ts'
 ]
 /**
  * Reachable from tests alone: checks that run after each step of a simulation, and schemas that a

@@ -1,0 +1,65 @@
+// The changes of several groups as one write of the medium: each key once, with the group's record,
+// whose sums are kept up from what the medium has. (D-14)
+
+import { MeshError } from '../../base/errors.ts'
+import type { ChangeTable } from './change-table.ts'
+import { DELETED } from './change-table.ts'
+import type { MediumChange, StateMedium } from './state-medium.ts'
+import { addToSum, encodeGroupRecord, groupKey, pairKey, seal, sumOf } from './state-record.ts'
+import type { StoredGroupState } from './stored-group-state.ts'
+
+export class FlushedChanges {
+  readonly changes: MediumChange[] = []
+  readonly #medium: Pick<StateMedium, 'get'>
+  readonly #takeSlot: () => number
+  readonly #sealed: { readonly group: StoredGroupState; readonly table: ChangeTable }[] = []
+
+  constructor(medium: Pick<StateMedium, 'get'>, takeSlot: () => number) {
+    this.#medium = medium
+    this.#takeSlot = takeSlot
+  }
+
+  /** @returns false for a group that turns out to be damaged: nothing of it is written. */
+  add(group: StoredGroupState): boolean {
+    const { table, note } = group.seal()
+    const before = group.record
+    const slot = before?.slot ?? this.#takeSlot()
+    let { pairCount, pairSum } = before ?? { pairCount: 0, pairSum: 0 }
+    const isNew = before === undefined
+    this.#sealed.push({ group, table })
+    const own: MediumChange[] = []
+    try {
+      for (const { key, value } of table.range({})) {
+        const whole = pairKey(slot, key)
+        const old = isNew ? undefined : this.#medium.get(whole)
+        if (old !== undefined) {
+          pairCount -= 1
+          pairSum = addToSum(pairSum, -sumOf(old))
+        }
+        if (value === DELETED) {
+          if (old !== undefined) own.push({ key: whole, value: undefined })
+          continue
+        }
+        const sealed = seal(whole, value)
+        pairCount += 1
+        pairSum = addToSum(pairSum, sumOf(sealed))
+        own.push({ key: whole, value: sealed })
+      }
+    } catch (error) {
+      if (!(error instanceof MeshError) || error.code !== 'corrupt') throw error
+      group.reportDamage(error)
+      return false
+    }
+    const record = { slot, pairCount, pairSum, note }
+    const key = groupKey(group.id)
+    group.setRecord(record)
+    for (const change of own) this.changes.push(change)
+    this.changes.push({ key, value: encodeGroupRecord(key, record) })
+    return true
+  }
+
+  /** What was added is in the medium. */
+  end(): void {
+    for (const { group, table } of this.#sealed) group.unseal(table)
+  }
+}

@@ -1,0 +1,39 @@
+// What a state store keeps its bytes in: one ordered map on a disk, which takes changes together. It
+// knows nothing of groups, checksums or batches.
+
+import type { OrderedReads } from '../../core/machine/ordered-state.ts'
+
+/** A key of the medium is at most this much longer than one of the store: see state-record.ts. */
+export const MEDIUM_KEY_PREFIX_BYTES = 7
+
+export type MediumChange = {
+  readonly key: Uint8Array
+  /** undefined: the key goes. */
+  readonly value: Uint8Array | undefined
+}
+
+/**
+ * Reads give what the last finished `write` left, or already what the one under way will leave.
+ * What they return belongs to the caller. They throw `corrupt` when the disk's bytes make no sense.
+ */
+export type StateMedium = OrderedReads & {
+  /** @returns whether there was something that couldn't be read and was set aside as a whole. */
+  open(): Promise<{ readonly wasSetAside: boolean }>
+  close(): Promise<void>
+  /**
+   * All changes or none of them, and durable when it resolves. Changes have distinct keys. One call at
+   * a time. @throws disk-full, storage-failed
+   */
+  write(changes: readonly MediumChange[]): Promise<void>
+  /** What is there now, for as long as it is open. Closing the medium closes it. */
+  reader(): MediumReader
+  /** Lets others run between the parts of long work. */
+  turn(): Promise<void>
+  /** Bytes on the disk. */
+  bytes(): number
+}
+
+export type MediumReader = OrderedReads & {
+  /** Idempotent. */
+  close(): void
+}
