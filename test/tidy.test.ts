@@ -60,6 +60,9 @@ const ENTRY_POINTS = [
   'src/core/machine/memory-state.ts',
   'src/core/machine/snapshot.ts',
   'src/wire/raft.ts',
+  'src/wire/shard.ts',
+  'src/wire/shard-reply.ts',
+  'src/shard/peer-links.ts',
   'src/storage/file/log/file-log-store.ts',
   'src/storage/memory/memory-log-store.ts',
   'src/storage/memory/memory-state-store.ts'

@@ -19,6 +19,13 @@ export const GROUP_MAX = 65_535
 /** Messages of a frame, all groups together, and separately what is gone. */
 export const FRAME_MESSAGES_MAX = 16_384
 
+/** A message and the group that it is of. */
+export type GroupMessage = {
+  readonly group: number
+  readonly generation: number
+  readonly message: Message
+}
+
 export type GroupMessages = {
   readonly group: number
   /** Of the group: raised when it was founded anew after it lost its majority. */
@@ -55,8 +62,6 @@ const ENTRY_OVERHEAD_BYTES = 48
 const MESSAGE_OVERHEAD_BYTES = 144
 
 type Packed = 'heartbeat' | 'heartbeat-response'
-/** A message and the group it is of. */
-type Addressed = { group: number; generation: number; message: Message }
 
 export function encodeRaftFrame(frame: RaftFrame): Uint8Array {
   const writer = new ProtoWriter(1_024)
@@ -106,14 +111,26 @@ export function messageBytes(message: Message): number {
   return bytes
 }
 
+/** @returns the messages of each group together, in the order in which they came. */
+export function groupMessages(items: readonly GroupMessage[]): GroupMessages[] {
+  const groups = new Map<string, { group: number; generation: number; messages: Message[] }>()
+  for (const { group, generation, message } of items) {
+    const key = `${group} ${generation}`
+    const known = groups.get(key)
+    if (known === undefined) groups.set(key, { group, generation, messages: [message] })
+    else known.messages.push(message)
+  }
+  return [...groups.values()]
+}
+
 /** Bytes in it are views of `bytes`. Whether messages may be is for the core to say. @throws invalid-data */
 export function decodeRaftFrame(bytes: Uint8Array): RaftFrame {
   let toStore: StoreId | undefined
   let fromStore: StoreId | undefined
   const gone: GoneReplica[] = []
-  const beats: Addressed[] = []
-  const responses: Addressed[] = []
-  const others: Addressed[] = []
+  const beats: GroupMessage[] = []
+  const responses: GroupMessage[] = []
+  const others: GroupMessage[] = []
   for (const field of readFields(bytes, WHAT)) {
     if (field.field === 1) toStore = toStoreId(bytesOf(field, WHAT, STORE_BYTES))
     else if (field.field === 2) fromStore = toStoreId(bytesOf(field, WHAT, STORE_BYTES))
@@ -130,9 +147,9 @@ export function decodeRaftFrame(bytes: Uint8Array): RaftFrame {
   if (toStore === undefined || fromStore === undefined) {
     throw malformed(WHAT, 'it does not say from which store it is, and for which')
   }
-  const isBeat = (type: Packed) => (item: Addressed) =>
+  const isBeat = (type: Packed) => (item: GroupMessage) =>
     isPacked(item.message) && item.message.type === type
-  const groups = byGroup([
+  const groups = groupMessages([
     ...beats,
     ...others.filter(isBeat('heartbeat')),
     ...responses,
@@ -162,7 +179,7 @@ function numbersOf(message: Message): readonly number[] {
   return [message.from, message.to, message.term, message.commit, message.readSequence]
 }
 
-function readBeats(bytes: Uint8Array, type: Packed, into: Addressed[]): void {
+function readBeats(bytes: Uint8Array, type: Packed, into: GroupMessage[]): void {
   // Each takes seven bytes or more: the bound is held before numbers are made of them.
   if (bytes.length / (8 * BEAT_NUMBERS) > FRAME_MESSAGES_MAX) {
     throw malformed(WHAT, `it has more than ${FRAME_MESSAGES_MAX} messages`)
@@ -183,7 +200,7 @@ function readBeats(bytes: Uint8Array, type: Packed, into: Addressed[]): void {
   }
 }
 
-function readGroup(bytes: Uint8Array, into: Addressed[]): void {
+function readGroup(bytes: Uint8Array, into: GroupMessage[]): void {
   let group = 0
   let generation = 0
   const messages: Message[] = []
@@ -212,17 +229,6 @@ function readGone(bytes: Uint8Array): GoneReplica {
   }
   if (replica === NO_REPLICA) throw malformed(WHAT, `it names no replica of group ${group}`)
   return { group, generation, replica }
-}
-
-function byGroup(items: readonly Addressed[]): GroupMessages[] {
-  const groups = new Map<string, { group: number; generation: number; messages: Message[] }>()
-  for (const { group, generation, message } of items) {
-    const key = `${group} ${generation}`
-    const known = groups.get(key)
-    if (known === undefined) groups.set(key, { group, generation, messages: [message] })
-    else known.messages.push(message)
-  }
-  return [...groups.values()]
 }
 
 function toStoreId(bytes: Uint8Array): StoreId {
