@@ -63,6 +63,8 @@ const ENTRY_POINTS = [
   'src/wire/shard.ts',
   'src/wire/shard-reply.ts',
   'src/shard/peer-links.ts',
+  'src/shard/snapshot-puller.ts',
+  'src/shard/snapshot-server.ts',
   'src/storage/file/log/file-log-store.ts',
   'src/storage/memory/memory-log-store.ts',
   'src/storage/memory/memory-state-store.ts'

@@ -22,6 +22,8 @@ const HEAD_BYTES = 128
 /** The longest message that any frame takes. */
 export const MESSAGE_BYTES_MAX: number = RAFT_FRAME_BYTES_MAX - HEAD_BYTES
 const GONE_BYTES = 32
+/** Replicas that are gone, told to one peer at once. */
+const GONE_MAX = 1_024
 
 type Item = { readonly sent: OutgoingMessage; readonly bytes: number }
 type Gone = { readonly toStore: StoreId; readonly replica: GoneReplica }
@@ -59,9 +61,16 @@ export class SendQueue {
     return trim(lane)
   }
 
-  /** What is gone is said again when it is asked for again: a full list takes no more. */
+  /** Once in a frame; a full list takes no more, since it is said again with the next message. */
   pushGone(toStore: StoreId, replica: GoneReplica): void {
-    if (this.#gone.length < FRAME_MESSAGES_MAX) this.#gone.push({ toStore, replica })
+    const isKnown = this.#gone.some(
+      (gone) =>
+        gone.toStore === toStore &&
+        gone.replica.group === replica.group &&
+        gone.replica.generation === replica.generation &&
+        gone.replica.replica === replica.replica
+    )
+    if (!isKnown && this.#gone.length < GONE_MAX) this.#gone.push({ toStore, replica })
   }
 
   /** @returns what the next frame is to carry; undefined when nothing waits. */
