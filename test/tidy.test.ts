@@ -67,7 +67,10 @@ const ENTRY_POINTS = [
   'src/shard/snapshot-server.ts',
   'src/storage/file/log/file-log-store.ts',
   'src/storage/memory/memory-log-store.ts',
-  'src/storage/memory/memory-state-store.ts'
+  'src/storage/memory/memory-state-store.ts',
+  'src/storage/file/state/file-state-store.ts',
+  // A process of its own.
+  'src/storage/file/state/check-state.ts'
 ]
 /**
  * Reachable from tests alone: checks that run after each step of a simulation, and schemas that a

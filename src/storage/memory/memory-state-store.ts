@@ -105,6 +105,15 @@ class MemoryStateMedium implements StateMedium, MemoryStateFaults {
     return { wasSetAside: false }
   }
 
+  async opened(): Promise<void> {
+    await this.#step()
+  }
+
+  async setAside(): Promise<void> {
+    await this.#step()
+    this.#apply([...this.#pairs.range({})].map(({ key }) => ({ key, value: undefined })))
+  }
+
   async close(): Promise<void> {
     await Promise.resolve()
   }

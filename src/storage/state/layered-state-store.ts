@@ -12,8 +12,8 @@ import { Turns } from '../turns.ts'
 import { FlushedChanges } from './flushed-changes.ts'
 import type { MediumChange, StateMedium } from './state-medium.ts'
 import { SlotReclaimer } from './slot-reclaimer.ts'
-import { recoverState } from './state-recovery.ts'
-import { STORE_KEY, encodeStoreRecord, groupKey } from './state-record.ts'
+import { openMedium } from './state-recovery.ts'
+import { groupKey, storeRecord } from './state-record.ts'
 import { StoredGroupState, type GroupHost } from './stored-group-state.ts'
 import { StoredInstall } from './stored-install.ts'
 
@@ -112,7 +112,7 @@ export class LayeredStateStore implements StateStore {
     await this.#inTurn(async () => {
       // A flush that went before may have written what was committed after the drop began.
       if (group.record !== undefined || !this.#recorded.delete(id)) return
-      await this.#write([{ key: groupKey(id), value: undefined }, this.#storeRecord()])
+      await this.#write([{ key: groupKey(id), value: undefined }, storeRecord(this.#recorded)])
     })
     if (slot !== undefined) this.#reclaimer.add(slot)
   }
@@ -174,18 +174,15 @@ export class LayeredStateStore implements StateStore {
   }
 
   async #open(): Promise<void> {
-    const { wasSetAside } = await this.#medium.open()
-    const found = await recoverState(this.#medium)
-    this.#isLost = wasSetAside || found.isIncomplete
+    const found = await openMedium(this.#medium)
+    this.#isLost = found.isIncomplete
+    if (this.#isLost) this.#logger.error('state_store.lost', { groups: found.groups.length })
     this.#nextSlot = found.nextSlot
     for (const { id, record, damage } of found.groups) {
       this.#recorded.add(id)
-      const group = this.#groupOf(id)
-      group.adopt(record)
+      this.#groupOf(id).adopt(record)
       if (damage !== undefined) this.#damaged(id, damage)
     }
-    if (this.#isLost) this.#logger.error('state_store.lost', { groups: found.groups.length })
-    await this.#write([this.#storeRecord()])
     this.#state = 'open'
     for (const slot of found.strayPairSlots) this.#reclaimer.add(slot)
   }
@@ -226,7 +223,7 @@ export class LayeredStateStore implements StateStore {
     const flushed = new FlushedChanges(this.#medium, () => this.#takeSlot())
     const isNew = dirty.filter((group) => flushed.add(group) && !this.#recorded.has(group.id))
     for (const { id } of isNew) this.#recorded.add(id)
-    if (isNew.length > 0) flushed.changes.push(this.#storeRecord())
+    if (isNew.length > 0) flushed.changes.push(storeRecord(this.#recorded))
     await this.#write(flushed.changes)
     flushed.end()
     this.#flushingBytes = 0
@@ -248,7 +245,7 @@ export class LayeredStateStore implements StateStore {
       finish: (changes, record) =>
         this.#inTurn(async () => {
           this.#recorded.add(group.id)
-          await this.#write([...changes, this.#storeRecord()])
+          await this.#write([...changes, storeRecord(this.#recorded)])
           const before = group.record?.slot
           this.#waitingBytes -= group.waitingBytes
           this.#dirty.delete(group)
@@ -278,10 +275,6 @@ export class LayeredStateStore implements StateStore {
 
   #inTurn<T>(task: () => Promise<T>): Promise<T> {
     return this.#turns.run(WRITES, task)
-  }
-
-  #storeRecord(): MediumChange {
-    return { key: STORE_KEY, value: encodeStoreRecord(this.#recorded) }
   }
 
   #takeSlot(): number {

@@ -19,10 +19,14 @@ export type MediumChange = {
 export type StateMedium = OrderedReads & {
   /** @returns whether there was something that couldn't be read and was set aside as a whole. */
   open(): Promise<{ readonly wasSetAside: boolean }>
+  /** What was opened has been read, and written to. */
+  opened(): Promise<void>
+  /** Puts all that is there away, and begins empty. */
+  setAside(reason: string): Promise<void>
   close(): Promise<void>
   /**
    * All changes or none of them, and durable when it resolves. Changes have distinct keys. One call at
-   * a time. @throws disk-full, storage-failed
+   * a time. @throws disk-full, storage-failed, corrupt
    */
   write(changes: readonly MediumChange[]): Promise<void>
   /** What is there now, for as long as it is open. Closing the medium closes it. */

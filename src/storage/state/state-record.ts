@@ -7,7 +7,7 @@ import { crc32 } from 'node:zlib'
 
 import { concatBytes } from '../../base/bytes.ts'
 import type { KeyRange } from '../../core/machine/ordered-state.ts'
-import { MEDIUM_KEY_PREFIX_BYTES } from './state-medium.ts'
+import { MEDIUM_KEY_PREFIX_BYTES, type MediumChange } from './state-medium.ts'
 
 export const STATE_FORMAT = 1
 
@@ -126,14 +126,18 @@ export function sumOf(value: Uint8Array): number {
 }
 
 /** @param groups that have a record */
-export function encodeStoreRecord(groups: ReadonlySet<number>): Uint8Array {
+export function storeRecord(groups: Iterable<number>): MediumChange {
+  let groupCount = 0
   let groupSum = 0
-  for (const id of groups) groupSum = addToSum(groupSum, id + 1)
+  for (const id of groups) {
+    groupCount += 1
+    groupSum = addToSum(groupSum, id + 1)
+  }
   const payload = Buffer.alloc(STORE_PAYLOAD_BYTES)
   payload.writeUInt32BE(STATE_FORMAT, 0)
-  payload.writeUInt32BE(groups.size, 4)
+  payload.writeUInt32BE(groupCount, 4)
   payload.writeUIntBE(groupSum, 8, 6)
-  return seal(STORE_KEY, payload)
+  return { key: STORE_KEY, value: seal(STORE_KEY, payload) }
 }
 
 /** Of a newer format only that is read. @returns undefined when it was damaged. */

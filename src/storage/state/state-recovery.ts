@@ -1,12 +1,19 @@
 // Reading all of a medium once: which groups there are, whose pairs are all there and right, and
 // what a crash left that is nobody's. (D-14, D-15)
 
-import { MeshError } from '../../base/errors.ts'
+import { MeshError, isMeshError } from '../../base/errors.ts'
 import { compareBytes } from '../../core/machine/ordered-state.ts'
 import type { StateGroupId } from '../state-store.ts'
 import type { StateMedium } from './state-medium.ts'
 import { GROUP_KEYS, STATE_FORMAT, STORE_KEY, addToSum, decodeGroupRecord } from './state-record.ts'
-import { decodeStoreRecord, groupOfKey, slotOfPair, slotRange, slotsFrom } from './state-record.ts'
+import {
+  decodeStoreRecord,
+  groupOfKey,
+  slotOfPair,
+  slotRange,
+  slotsFrom,
+  storeRecord
+} from './state-record.ts'
 import { sumOf, unseal, type GroupRecord } from './state-record.ts'
 
 /** Pairs read before others may run. */
@@ -27,8 +34,29 @@ export type RecoveredState = {
   readonly isIncomplete: boolean
 }
 
-/** @throws folder-too-new */
-export async function recoverState(medium: StateMedium): Promise<RecoveredState> {
+/**
+ * Opens a medium, reads it, and writes to it once, which shows that it can be written.
+ * @throws folder-too-new, disk-full, storage-failed
+ */
+export async function openMedium(medium: StateMedium): Promise<RecoveredState> {
+  const { wasSetAside } = await medium.open()
+  let found = await recoverState(medium)
+  let isIncomplete = wasSetAside || found.isIncomplete
+  try {
+    await medium.write([storeRecord(found.groups.map(({ id }) => id))])
+  } catch (error) {
+    if (!isMeshError(error, 'corrupt')) throw error
+    // It can be read and takes nothing more: of no use, and the groups can be rebuilt.
+    await medium.setAside(error.message)
+    isIncomplete = true
+    found = await recoverState(medium)
+    await medium.write([storeRecord([])])
+  }
+  await medium.opened()
+  return { ...found, isIncomplete }
+}
+
+async function recoverState(medium: StateMedium): Promise<RecoveredState> {
   const storeRecord = readStoreRecord(medium)
   const { found, isBroken } = readGroupRecords(medium)
   const groups: RecoveredGroup[] = []

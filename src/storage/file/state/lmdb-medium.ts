@@ -1,0 +1,281 @@
+// One LMDB file as the medium of a state store. (D-12, D-17)
+//
+// What is known of `lmdb` 3.5 on Node.js 24: writes of one turn of the event loop go to its own thread
+// and are committed together or not at all; `transaction()` never resolves, and a synchronous transaction
+// waits for the disk on the main thread. So all changes of a write are issued in one turn.
+
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { open, type Database, type RangeOptions, type RootDatabase } from 'lmdb'
+
+import { MeshError, errorMessage } from '../../../base/errors.ts'
+import { KIB, MIB } from '../../../base/units.ts'
+import { compareBytes, type KeyRange, type Pair } from '../../../core/machine/ordered-state.ts'
+import type { MediumChange, MediumReader, StateMedium } from '../../state/state-medium.ts'
+import type { StateFolder } from './state-folder.ts'
+
+/** With pages of 4 KiB a key has at most 1,978 bytes, which the store's own keys may have. */
+const PAGE_BYTES: number = 8 * KIB
+/** Addresses, not memory: the file can't grow beyond it. */
+const MAP_BYTES: number = 64 * 1_024 * MIB
+/** Snapshots open at a time, and a few readers of LMDB's own. */
+const READERS_MAX = 1_024
+
+const MAP_FULL = -30_792
+const ENOSPC = 28
+const EDQUOT = 122
+/** Page not found, corrupted, version mismatch, invalid: bytes that make no sense. */
+const DAMAGE_CODES: readonly unknown[] = [-30_797, -30_796, -30_794, -30_793]
+
+type Store = RootDatabase<Uint8Array, Uint8Array>
+type Transaction = ReturnType<Store['useReadTransaction']>
+
+/** What is done to the folder around LMDB's own doings. */
+type LmdbFolder = Pick<StateFolder, 'path' | 'prepare' | 'opened' | 'setAside'>
+
+export class LmdbMedium implements StateMedium {
+  readonly #folder: LmdbFolder
+  readonly #path: string
+  readonly #readers = new Set<LmdbReader>()
+  #database: Store | undefined
+
+  constructor(folder: LmdbFolder) {
+    this.#folder = folder
+    this.#path = folder.path
+  }
+
+  async open(): Promise<{ wasSetAside: boolean }> {
+    const wasSetAside = await this.#folder.prepare()
+    this.#openDatabase()
+    return { wasSetAside }
+  }
+
+  async opened(): Promise<void> {
+    await this.#folder.opened()
+  }
+
+  async setAside(reason: string): Promise<void> {
+    await this.close()
+    await this.#folder.setAside(reason)
+    this.#openDatabase()
+  }
+
+  async close(): Promise<void> {
+    const database = this.#database
+    for (const reader of this.#readers) reader.close()
+    this.#database = undefined
+    await database?.close()
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    return read(() => plain(this.#open().getBinary(key)))
+  }
+
+  range(range: KeyRange): Iterable<Pair> {
+    return pairsOf(this.#open(), range)
+  }
+
+  async write(changes: readonly MediumChange[]): Promise<void> {
+    const database = this.#open()
+    if (changes.length === 0) return
+    // One array for all values: LMDB is given addresses, and finding one costs more than copying.
+    let length = 0
+    for (const { value } of changes) length += value?.length ?? 0
+    const values = Buffer.allocUnsafeSlow(Math.max(1, length))
+    let end = 0
+    let done: Promise<boolean> | undefined
+    for (const { key, value } of changes) {
+      if (value === undefined) done = database.remove(key)
+      else {
+        const begin = end
+        values.set(value, begin)
+        end += value.length
+        done = database.put(key, values.subarray(begin, end))
+      }
+    }
+    try {
+      await done
+    } catch (error) {
+      throw storageFailure(`write the state in ${this.#path}`, await causeOf(error))
+    }
+    database.resetReadTxn()
+  }
+
+  reader(): MediumReader {
+    const database = this.#open()
+    const reader = new LmdbReader(database, (closed) => this.#readers.delete(closed))
+    this.#readers.add(reader)
+    return reader
+  }
+
+  async turn(): Promise<void> {
+    await new Promise((resolve) => {
+      setImmediate(resolve)
+    })
+  }
+
+  bytes(): number {
+    return statSync(join(this.#path, 'data.mdb'), { throwIfNoEntry: false })?.size ?? 0
+  }
+
+  #openDatabase(): void {
+    try {
+      this.#database = open({
+        path: this.#path,
+        noSubdir: false,
+        encoding: 'binary',
+        keyEncoding: 'binary',
+        cache: false,
+        pageSize: PAGE_BYTES,
+        mapSize: MAP_BYTES,
+        maxDbs: 1,
+        maxReaders: READERS_MAX,
+        // A write then resolves when it is on the disk.
+        overlappingSync: false,
+        eventTurnBatching: true
+      })
+    } catch (error) {
+      throw storageFailure(`open the state in ${this.#path}`, error)
+    }
+  }
+
+  #open(): Store {
+    if (this.#database !== undefined) return this.#database
+    throw new MeshError('stopped', `Cannot use the state in ${this.#path}: it is closed`)
+  }
+}
+
+class LmdbReader implements MediumReader {
+  readonly #database: Store
+  readonly #transaction: Transaction
+  readonly #onClose: (reader: LmdbReader) => void
+  #isClosed = false
+
+  constructor(database: Store, onClose: (reader: LmdbReader) => void) {
+    this.#database = database
+    this.#transaction = database.useReadTransaction()
+    this.#onClose = onClose
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    this.#assertOpen()
+    const transaction = this.#transaction
+    // The option is there at run time, and missing in the declarations of getBinary.
+    return read(() => plain((this.#database as ReadsIn).getBinary(key, { transaction })))
+  }
+
+  *range(range: KeyRange): Generator<Pair> {
+    this.#assertOpen()
+    for (const pair of pairsOf(this.#database, range, this.#transaction)) {
+      yield pair
+      this.#assertOpen()
+    }
+  }
+
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#transaction.done()
+    this.#onClose(this)
+  }
+
+  #assertOpen(): void {
+    if (!this.#isClosed) return
+    throw new MeshError('stopped', 'Cannot read a snapshot of the state: it is closed')
+  }
+}
+
+type ReadsIn = {
+  getBinary(key: Uint8Array, options: { transaction: Transaction }): Buffer | undefined
+}
+
+function* pairsOf(
+  database: Database<Uint8Array, Uint8Array>,
+  range: KeyRange,
+  transaction?: Transaction
+): Generator<Pair> {
+  const pairs = read(() => database.getRange(optionsOf(range, transaction))[Symbol.iterator]())
+  const { from, to } = range
+  try {
+    for (;;) {
+      const next = read(() => pairs.next())
+      if (next.done === true) return
+      const key = plain(next.value.key) as Uint8Array
+      // LMDB compares with the bounds itself; in a damaged file it may come by others.
+      if (from !== undefined && compareBytes(key, from) < 0) throw outOfOrder()
+      if (to !== undefined && compareBytes(key, to) >= 0) throw outOfOrder()
+      yield { key, value: plain(next.value.value) as Uint8Array }
+    }
+  } finally {
+    pairs.return?.()
+  }
+}
+
+function optionsOf(range: KeyRange, transaction: Transaction | undefined): RangeOptions {
+  const { from, to, limit, reverse } = range
+  const options: RangeOptions = {}
+  if (transaction !== undefined) options.transaction = transaction
+  if (limit !== undefined) options.limit = limit
+  const [start, end] = reverse === true ? [to, from] : [from, to]
+  if (start !== undefined) options.start = start
+  if (end !== undefined) options.end = end
+  if (reverse === true) {
+    options.reverse = true
+    options.exclusiveStart = true
+    options.inclusiveEnd = true
+  }
+  return options
+}
+
+function outOfOrder(): MeshError {
+  return new MeshError('corrupt', 'The state on disk has keys out of order')
+}
+
+/** A Buffer would be told from other arrays by whoever compares them. */
+function plain(bytes: Uint8Array | undefined): Uint8Array | undefined {
+  if (bytes === undefined) return undefined
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** Whatever LMDB says against a read is about bytes that make no sense. */
+function read<T>(task: () => T): T {
+  try {
+    return task()
+  } catch (error) {
+    if (error instanceof MeshError) throw error
+    const message = `The state on disk cannot be read: ${errorMessage(error)}`
+    throw new MeshError('corrupt', message, { cause: error })
+  }
+}
+
+/** LMDB rejects with one error, which has a promise of the other that says why. */
+async function causeOf(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error) || !('commitError' in error)) return error
+  try {
+    await error.commitError
+    return error
+  } catch (cause) {
+    return cause
+  }
+}
+
+function storageFailure(what: string, cause: unknown): MeshError {
+  const code = codeOf(cause)
+  const message = `Cannot ${what}: ${errorMessage(cause)}`
+  if (DAMAGE_CODES.includes(code)) return new MeshError('corrupt', message, { cause })
+  if (isFull(code)) {
+    return new MeshError('disk-full', `${message}; free some space, then start again`, { cause })
+  }
+  return new MeshError('storage-failed', `${message}; look at the disk, then start again`, {
+    cause
+  })
+}
+
+function isFull(code: unknown): boolean {
+  return code === MAP_FULL || code === ENOSPC || code === EDQUOT
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined
+}
