@@ -6,12 +6,21 @@ import { toHex } from '../../base/bytes.ts'
 import { readClient } from './clients.ts'
 import { decode } from './codec.ts'
 import { readChanges } from './compaction.ts'
+import { checkFileName } from './file-names.ts'
+import {
+  decodeVolume,
+  inodeOfKey,
+  nameOfEntry,
+  nodeEntryCodec,
+  parentOfEntry
+} from './file-records.ts'
 import { keysOfLease, readLease } from './leases.ts'
 import {
   ANSWERS_BYTES_PER_CLIENT,
   ANSWERS_PER_CLIENT,
   CLIENTS_MAX,
   CLIENT_TTL_MS,
+  FILE_VERSIONS_MAX,
   LEASE_KEYS_MAX
 } from './limits.ts'
 import { lockHolderCodec } from './locks.ts'
@@ -19,6 +28,7 @@ import { STORED_KEY_BYTES_MAX } from './ordered-state.ts'
 import type { OrderedReads, Pair } from './ordered-state.ts'
 import { readMeta, versionCodec } from './records.ts'
 import type { Meta } from './records.ts'
+import { shown, spaceOf } from './space.ts'
 import {
   AREAS,
   answerKey,
@@ -47,6 +57,7 @@ export function checkStateInvariants(state: OrderedReads): void {
   checkHistory(state, meta, { past: tagged(0x11), changes: tagged(0x12) })
   checkCurrent(state, meta, tagged(0x10))
   checkLeases(state, { leases: tagged(0x20), keys: tagged(0x21), deadlines: tagged(0x22) })
+  checkFiles(tagged(0x10))
   checkClients(state, meta, { clients: tagged(0x30), deadlines: tagged(0x32) })
 }
 
@@ -149,4 +160,40 @@ function checkClients(
     assert(bytes <= ANSWERS_BYTES_PER_CLIENT, 'the bytes of answers are bounded')
     for (const { key } of answers) assert(lastNumber(key) >= client.floor, 'old answers are gone')
   }
+}
+
+/** Each volume is a tree, and what is in the trash are trees: no orphan, no cycle, no two parents. */
+function checkFiles(current: readonly Pair[]): void {
+  /** Directories that nothing leads to, or an entry each; by volume and number. */
+  const roots: string[] = []
+  const children = new Map<string, string[]>()
+  const reached = new Set<string>()
+  for (const { key: stored, value } of current) {
+    const key = keyOfCurrent(stored)
+    const space = spaceOf(key)
+    const named = (inode: number): string => `${shown(space)}/${inode}`
+    const version = decode(versionCodec, value)
+    if (stored[1] === AREAS['file-volume']) roots.push(named(decodeVolume(version.value).inode))
+    if (stored[1] === AREAS['file-trash']) roots.push(named(inodeOfKey(key)))
+    if (stored[1] !== AREAS.file) continue
+    checkFileName(nameOfEntry(space, key))
+    const parent = named(parentOfEntry(space, key))
+    const entry = decode(nodeEntryCodec, version.value)
+    const inside = children.get(parent) ?? []
+    children.set(parent, inside)
+    if (entry.kind === 'directory') inside.push(named(entry.inode))
+    else {
+      const versions = [entry.newest, ...entry.earlier].map(({ version }) => version)
+      assert(versions.length <= FILE_VERSIONS_MAX, 'the versions of a file are bounded')
+      const falling = versions.every((at, index) => index === 0 || at < Number(versions[index - 1]))
+      assert(falling, 'the versions of a file are in order')
+    }
+  }
+  const waiting = [...roots]
+  for (let inode = waiting.pop(); inode !== undefined; inode = waiting.pop()) {
+    assert(!reached.has(inode), `one entry leads to directory ${inode}`)
+    reached.add(inode)
+    waiting.push(...(children.get(inode) ?? []))
+  }
+  for (const parent of children.keys()) assert(reached.has(parent), `${parent} is in a tree`)
 }

@@ -63,6 +63,15 @@ export const LOCK_OWNER_BYTES_MAX = 256
 /** Who may wait for one lock. */
 export const LOCK_WAITERS_MAX = 1_024
 
+/** Bytes of a file's, directory's or volume's name in UTF-8. */
+export const FILE_NAME_BYTES_MAX = 255
+/** Names of a path, the volume's not counted. */
+export const FILE_DEPTH_MAX = 128
+/** Versions of a file that are kept, the newest included. */
+export const FILE_VERSIONS_MAX = 16
+/** Entries of removed directories that one operation gives back. */
+export const FILE_REAP_COUNT_MAX = 1_000
+
 export const QUOTA_BYTES_MIN: number = 64 * KIB
 
 assert(VALUE_BYTES_MAX + 4 * KIB <= COMMAND_BYTES_MAX, 'a value fits a command')
@@ -71,4 +80,8 @@ assert(ANSWER_BYTES_MAX <= ANSWERS_BYTES_PER_CLIENT, 'an answer can be remembere
 assert(ANSWER_BYTES_MAX < MIB, 'an answer fits a frame')
 assert(KEY_BYTES_MAX + 32 <= STORED_KEY_BYTES_MAX, 'a key fits the store, with what is added to it')
 assert(LEASE_TTL_MS_MAX <= TIME_STEP_MS_MAX, 'the longest lease can end by one entry')
+assert(
+  2 * FILE_REAP_COUNT_MAX <= CHANGES_PER_OPERATION_MAX,
+  'a directory in the trash has two keys'
+)
 assert(2 * CLIENT_ACTIVE_STEP_MS <= CLIENT_IDLE_MS_MIN, 'who is dropped was idle')

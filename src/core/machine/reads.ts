@@ -1,6 +1,8 @@
 // Reading a shard: keys as they are or were, and what changed since a revision. Nothing here writes.
 
 import { MeshError } from '../../base/errors.ts'
+import { readCollection } from './file-collection.ts'
+import type { Collection } from './file-collection.ts'
 import { readChanges } from './compaction.ts'
 import { readLease } from './leases.ts'
 import {
@@ -172,6 +174,11 @@ export class MachineReads {
       if (events.length > 0) revisions.push({ revision: next, timeMs, events })
     }
     return { revisions, next, isUpToDate: next > newest }
+  }
+
+  /** How far the collection of files is here. */
+  get collection(): Collection {
+    return readCollection(this.#state)
   }
 
   /** @returns undefined when it has ended or never was. */

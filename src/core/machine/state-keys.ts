@@ -10,6 +10,7 @@
 //   30 client                             a client whose requests are remembered
 //   31 client sequence                    what a request was answered
 //   32 deadline client                    clients in the order in which they are forgotten
+//   40                                    how far the collection of files is
 //
 // Numbers have eight bytes, the highest first, so that they sort. An *area* is the byte that keeps
 // the keys of services apart: a user of kv can't write what a lock is made of. key' is the key with
@@ -19,7 +20,15 @@
 import { concatBytes } from '../../base/bytes.ts'
 
 /** The part of the keys that is one service's: one byte. Append only. */
-export const AREAS = { kv: 1, lock: 2, 'lock-queue': 3 } as const
+export const AREAS = {
+  kv: 1,
+  lock: 2,
+  'lock-queue': 3,
+  file: 4,
+  'file-volume': 5,
+  'file-trash': 6,
+  'file-pin': 7
+} as const
 export type Area = number
 
 const CURRENT = 0x10
@@ -33,6 +42,7 @@ const ANSWER = 0x31
 const CLIENT_DEADLINE = 0x32
 
 export const META_KEY: Uint8Array = Uint8Array.of(0x01)
+export const COLLECTION_KEY: Uint8Array = Uint8Array.of(0x40)
 
 /** Which keys count as used space: those that users make, not the memory of their requests. */
 export function isCounted(key: Uint8Array): boolean {
