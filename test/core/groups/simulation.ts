@@ -10,7 +10,7 @@ import type { GroupView } from '../../../src/core/groups/next-step.ts'
 import { encodeChangeContext, encodeRoster } from '../../../src/core/groups/roster-codec.ts'
 import { foundingRoster } from '../../../src/core/groups/roster.ts'
 import type { Place, Roster } from '../../../src/core/groups/roster.ts'
-import type { ConfigState, Message, ReplicaId } from '../../../src/core/raft/messages.ts'
+import type { Message, ReplicaId } from '../../../src/core/raft/messages.ts'
 import { Checker } from '../../sim/raft/checker.ts'
 import { bytesOfNumber } from '../../sim/raft/machine.ts'
 import { isQuorum } from '../../sim/raft/quorum.ts'
@@ -164,12 +164,14 @@ export class GroupSimulation {
   /** A node loses its disk, or one replica that was damaged, when the group can bear that. */
   #lose(node: Node): void {
     const lost = this.#hostsOf(node)
-    const config = this.#latestConfig()
     const isKept = (id: ReplicaId): boolean => {
       const host = this.#host(id)
       return !lost.includes(host) && this.#exists(host)
     }
-    if (config === undefined || !isQuorum(config, isKept)) return
+    // A learner may become a voter before the leader hears of its loss.
+    const { voters, learners } = this.#latest().machine.configState
+    const soon = configOf([...voters, ...learners])
+    if (!this.#hasQuorum(isKept) || !isQuorum(soon, isKept)) return
     this.summary.lostReplicas += lost.length
     for (const host of lost) host.stop()
     for (const host of lost) node.removed.add(host.id)
@@ -322,7 +324,7 @@ export class GroupSimulation {
   /** A node removes a replica that is no member any more. */
   #collect(host: Host): void {
     const latest = this.#latest()
-    if (latest?.roster === undefined || !this.#exists(host)) return
+    if (latest.roster === undefined || !this.#exists(host)) return
     const { members, nextReplica } = latest.roster
     if (host.id >= nextReplica || members.some(({ replica }) => replica === host.id)) return
     host.stop()
@@ -333,12 +335,11 @@ export class GroupSimulation {
 
   /** Nothing new breaks for a while: a group with a majority must serve, whatever is moving. */
   #probe(): void {
-    const config = this.#latestConfig()
     const isThere = (id: ReplicaId): boolean => {
       const host = this.#host(id)
       return this.#node(host.place.peer).isUp && this.#exists(host)
     }
-    if (config === undefined || !isQuorum(config, isThere)) return
+    if (!this.#hasQuorum(isThere)) return
     this.summary.probes += 1
     this.#isCalm = true
     this.#cuts.clear()
@@ -378,7 +379,8 @@ export class GroupSimulation {
   /** The voters are where the layout wants them, nobody else is a member, the right one leads. */
   #isSettled(desired: readonly Place[]): boolean {
     const leader = this.#leader()
-    if (leader?.raft === undefined || leader.place.peer !== desired[0]?.peer) return false
+    if (leader?.raft === undefined || this.#isPending(leader)) return false
+    if (leader.place.peer !== desired[0]?.peer) return false
     const { voters, votersOutgoing, learners } = leader.raft.configState
     const found = voters.map((id) => inWords(this.#host(id).place)).toSorted()
     const isThere = `${found}` === `${desired.map(inWords).toSorted()}`
@@ -468,23 +470,27 @@ export class GroupSimulation {
     return leaders.toSorted((a, b) => (b.raft?.state.term ?? 0) - (a.raft?.state.term ?? 0))[0]
   }
 
-  #latest(): Host | undefined {
+  #latest(): Host {
     return this.#hosts.reduce((a, b) => (b.machine.applied > a.machine.applied ? b : a))
   }
 
-  /** The members after all that is in any log; undefined when a change in one is not applied. */
-  #latestConfig(): ConfigState | undefined {
-    const latest = this.#latest() as Host
-    const { applied, configState } = latest.machine
+  /**
+   * Whether those of whom `has` is true are a quorum as each voter that is left knows it. A change
+   * that is committed and not applied by all of them doesn't count yet: only the old quorum can make
+   * it known. False while a change is under way.
+   */
+  #hasQuorum(has: (id: ReplicaId) => boolean): boolean {
+    const { applied, configState } = this.#latest().machine
     for (const host of this.#hosts) {
       const { storage } = host.disk
       const last = storage.lastIndex()
       if (last <= applied || !this.#exists(host)) continue
       const low = Math.max(applied + 1, storage.firstIndex())
       const entries = storage.entries(low, last + 1, Number.POSITIVE_INFINITY) ?? []
-      if (entries.some(({ type }) => type === 'config-change')) return undefined
+      if (entries.some(({ type }) => type === 'config-change')) return false
     }
-    return configState
+    const left = configState.voters.filter(has).map((id) => this.#host(id).machine.configState)
+    return [configState, ...left].every((config) => isQuorum(config, has))
   }
 }
 
