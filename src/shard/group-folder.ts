@@ -1,0 +1,188 @@
+// What this node keeps of each group, in the log and in the state: how it begins, how it is found
+// after a restart, and how it ends. The two stores are never written as one, so each order of writes
+// here is one that a crash between them leaves mendable.
+
+import type { Logger } from '../base/log.ts'
+import { foundingRoster, type Place } from '../core/groups/roster.ts'
+import { decode, encode, record, uint } from '../core/machine/codec.ts'
+import { readMeta } from '../core/machine/records.ts'
+import { EMPTY_CONFIG_STATE } from '../core/raft/messages.ts'
+import type { ReplicaId } from '../core/raft/messages.ts'
+import type { GroupWrite, LogStore } from '../storage/log-store.ts'
+import type { StateStore } from '../storage/state-store.ts'
+import { AppliedState } from './applied-state.ts'
+import { decodeReplicaNote, encodeReplicaNote, type ReplicaNote } from './replica-note.ts'
+
+/** A replica of a group: no other one is ever called so. */
+export type ReplicaName = { readonly replica: ReplicaId; readonly generation: number }
+
+const nameCodec = record<ReplicaName>({ replica: uint, generation: uint })
+/** All groups begin with a first entry that is nobody's, so that a new replica needs a snapshot. */
+const FIRST = { index: 1, term: 1 }
+
+export type GroupFolderParts = {
+  readonly logStore: LogStore
+  readonly stateStore: StateStore
+  readonly logger: Logger
+}
+
+export class GroupFolder {
+  readonly #parts: GroupFolderParts
+  readonly #names = new Map<number, ReplicaName>()
+  /** Begun without anything written yet. */
+  readonly #fresh = new Set<number>()
+
+  constructor(parts: GroupFolderParts) {
+    this.#parts = parts
+  }
+
+  /** @returns groups that something was ever kept of. */
+  groups(): number[] {
+    return this.#parts.logStore.groups()
+  }
+
+  /** @returns the last replica that was here, also one that is no more. */
+  lastOf(group: number): { id: ReplicaId; generation: number } | undefined {
+    const name = this.#nameOf(group)
+    return name === undefined ? undefined : { id: name.replica, generation: name.generation }
+  }
+
+  /** Makes groups with this node as their only member; those that are there already are left. */
+  async found(groups: readonly number[], place: Place): Promise<void> {
+    const { logStore, stateStore } = this.#parts
+    const missing = groups.filter((group) => logStore.group(group).lastIndex() === 0)
+    const roster = foundingRoster([{ ...place, replica: 1 }], { layoutVersion: 0, generation: 1 })
+    const configState = { ...EMPTY_CONFIG_STATE, voters: [1] }
+    const note = { replica: 1, installedIndex: FIRST.index, configState, roster }
+    for (const group of missing) {
+      const applied = new AppliedState(stateStore.group(group), note)
+      if (applied.index === 0) applied.begin(FIRST)
+    }
+    await Promise.all(missing.map((group) => stateStore.group(group).flushed()))
+    const meta = encode(nameCodec, { replica: 1, generation: 1 }).slice()
+    const hardState = { term: FIRST.term, vote: 0, commit: FIRST.index }
+    const snapshot = { ...FIRST, configState }
+    await logStore.write(missing.map((group) => ({ group, snapshot, hardState, meta })))
+  }
+
+  /**
+   * Looks at what is stored of a group. What can't be trusted is discarded: its members replace it.
+   *
+   * @returns undefined when there is nothing to go on from @throws disk-full, storage-failed
+   */
+  async open(group: number): Promise<ReplicaNote | undefined> {
+    const { logStore, logger } = this.#parts
+    const name = this.#nameOf(group)
+    if (name === undefined || logStore.group(group).isRemoved()) return undefined
+    const found = this.#examine(group, name)
+    if (typeof found !== 'string') return await this.#mended(group, found, name)
+    logger.warn('shard.replica_unusable', { group, replica: name.replica, reason: found })
+    await this.discard(group, name)
+    return undefined
+  }
+
+  /** A replica that has nothing yet, in place of any that was here. */
+  async begin(group: number, name: ReplicaName): Promise<ReplicaNote> {
+    await this.#parts.stateStore.drop(group)
+    this.#fresh.add(group)
+    this.#names.set(group, name)
+    return blankNote(name)
+  }
+
+  /** The first write of a new replica ends the one before. */
+  named(write: GroupWrite): GroupWrite {
+    const name = this.#names.get(write.group)
+    if (name === undefined || !this.#fresh.delete(write.group)) return write
+    return { ...write, remove: true, meta: encode(nameCodec, name).slice() }
+  }
+
+  /** Nothing of the replica remains but that its id is used up. */
+  async discard(group: number, name: ReplicaName): Promise<void> {
+    const { logStore, stateStore } = this.#parts
+    this.#names.set(group, name)
+    this.#fresh.delete(group)
+    await logStore.write([{ group, remove: true, meta: encode(nameCodec, name).slice() }])
+    await stateStore.drop(group)
+  }
+
+  /**
+   * Makes a replica that has ended the only member of a new generation of its group. All that is in
+   * its log becomes committed.
+   */
+  async refound(group: number, before: AppliedState, place: Place): Promise<ReplicaName> {
+    const { logStore, stateStore } = this.#parts
+    const { nextReplica: replica, layoutVersion } = before.roster
+    const generation = before.roster.generation + 1
+    const roster = foundingRoster([{ ...place, replica }], { layoutVersion, generation })
+    const configState = { ...EMPTY_CONFIG_STATE, voters: [replica] }
+    const state = stateStore.group(group)
+    state.setNote(encodeReplicaNote({ replica, installedIndex: 0, configState, roster }))
+    state.commit()
+    await state.flushed()
+    const name = { replica, generation }
+    await logStore.write([{ group, configState, meta: encode(nameCodec, name).slice() }])
+    this.#names.set(group, name)
+    return name
+  }
+
+  #nameOf(group: number): ReplicaName | undefined {
+    const known = this.#names.get(group)
+    if (known !== undefined) return known
+    const meta = this.#metaOf(group)
+    if (meta === undefined) return undefined
+    const name = decode(nameCodec, meta)
+    this.#names.set(group, name)
+    return name
+  }
+
+  #metaOf(group: number): Uint8Array | undefined {
+    return this.#parts.logStore.group(group).meta()
+  }
+
+  /** @returns the note, or why the replica is of no use */
+  #examine(group: number, name: ReplicaName): ReplicaNote | string {
+    const { logStore, stateStore } = this.#parts
+    const log = logStore.group(group)
+    const damage = log.damage() ?? stateStore.damageOf(group)
+    if (damage !== undefined) return damage.message
+    const state = stateStore.group(group)
+    const stored = state.note()
+    if (stored === undefined) {
+      const isBlank = log.firstIndex() === 1 && log.lastIndex() === 0
+      return isBlank ? blankNote(name) : 'its state is lost'
+    }
+    const note = decodeReplicaNote(stored)
+    if (note.roster.generation < name.generation) return 'its state is of an earlier generation'
+    const isSame = note.replica === name.replica || note.roster.generation > name.generation
+    if (!isSame) return 'its log is of another replica than its state'
+    const { index } = readMeta(state)
+    if (index < log.firstIndex() - 1) return 'its log goes on after a gap'
+    const isBehind = index > log.lastIndex()
+    if (isBehind && index !== note.installedIndex) return 'the end of its log is lost'
+    return note
+  }
+
+  /** Ends what a crash has interrupted: a snapshot in the state alone, a new generation likewise. */
+  async #mended(group: number, note: ReplicaNote, name: ReplicaName): Promise<ReplicaNote> {
+    const { logStore, stateStore } = this.#parts
+    const log = logStore.group(group)
+    const { replica, configState, roster } = note
+    const { index, term } = readMeta(stateStore.group(group))
+    const isInstalled = index === note.installedIndex && index >= log.firstIndex()
+    if (isInstalled && log.term(index) !== term) {
+      await logStore.write([{ group, snapshot: { index, term, configState } }])
+    }
+    const { generation } = roster
+    if (generation > name.generation) {
+      const meta = encode(nameCodec, { replica, generation }).slice()
+      await logStore.write([{ group, configState, meta }])
+      this.#names.set(group, { replica, generation })
+    }
+    return note
+  }
+}
+
+function blankNote({ replica, generation }: ReplicaName): ReplicaNote {
+  const roster = { members: [], nextReplica: 1, layoutVersion: 0, generation }
+  return { replica, installedIndex: 0, configState: EMPTY_CONFIG_STATE, roster }
+}

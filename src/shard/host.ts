@@ -1,0 +1,303 @@
+// All replicas of this node: they are made and ended here, get their ticks, and share one log.
+
+import type { Clock, Timer } from '../base/clock.ts'
+import { isMeshError, MeshError, toMeshError } from '../base/errors.ts'
+import type { PeerId, StoreId } from '../base/ids.ts'
+import type { Logger } from '../base/log.ts'
+import type { Random } from '../base/random.ts'
+import type { Message, ReplicaId } from '../core/raft/messages.ts'
+import type { Network, Unsubscribe } from '../net/network.ts'
+import type { GroupWrite, LogStore } from '../storage/log-store.ts'
+import type { StateStore } from '../storage/state-store.ts'
+import { GroupFolder, type ReplicaName } from './group-folder.ts'
+import { LogBatch } from './log-batch.ts'
+import { Replica, RAFT_TICK_MS, type ReplicaHost } from './replica.ts'
+import type { ReplicaNote } from './replica-note.ts'
+import { Traffic, type ReplicaKeeper } from './traffic.ts'
+
+/** A log that is stuck for so long costs this node its leaderships: first by asking, … */
+const STALL_TRANSFER_MS = 1_000
+/** … then by falling silent, so that the others elect. */
+const STALL_SILENT_MS = 3_000
+/** A replica that ended for want of disk is tried again. */
+const REOPEN_MS = 5_000
+
+export type HostParts = {
+  readonly network: Network
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly logStore: LogStore
+  readonly stateStore: StateStore
+  /** Runs a task at the end of this turn of the event loop: `setImmediate`, or `clock.after(0)`. */
+  readonly defer: (task: () => void) => void
+  readonly self: PeerId
+  readonly store: StoreId
+}
+
+export class ShardHost implements ReplicaHost, ReplicaKeeper {
+  readonly #parts: HostParts
+  readonly #folder: GroupFolder
+  readonly #batch: LogBatch
+  readonly #traffic: Traffic
+  readonly #replicas = new Map<number, Replica>()
+  readonly #awake = new Set<Replica>()
+  /** Groups whose replica is being made or ended. */
+  readonly #busy = new Set<number>()
+  readonly #listeners = new Set<(group: number) => void>()
+  readonly #timers = new Set<Timer>()
+  #isTurnSet = false
+  #isSilent = false
+  #isRunning = false
+  #failure: MeshError | undefined
+
+  /** Registers its protocols, so it is made before the network is started. */
+  constructor(parts: HostParts) {
+    this.#parts = parts
+    const { logStore, stateStore, log: logger } = parts
+    this.#folder = new GroupFolder({ logStore, stateStore, logger })
+    this.#batch = new LogBatch(logStore)
+    this.#traffic = new Traffic(parts, this)
+  }
+
+  /** Why no group can be kept here any more, once it is so. */
+  failure(): MeshError | undefined {
+    return this.#failure ?? this.#parts.logStore.failure() ?? this.#parts.stateStore.failure()
+  }
+
+  /** Opens what is stored. @throws as the stores do */
+  async open(): Promise<void> {
+    await this.#parts.logStore.open()
+    await this.#parts.stateStore.open()
+  }
+
+  /** Makes the groups of a new mesh, of which this node is the only member; those missing. */
+  async found(groups: readonly number[]): Promise<void> {
+    const { self, store } = this.#parts
+    await this.#folder.found(groups, { peer: self, store })
+  }
+
+  /** Starts the replicas that are stored here. */
+  async start(): Promise<void> {
+    this.#isRunning = true
+    for (const group of this.#folder.groups()) await this.#openReplica(group)
+    this.#tickSoon()
+  }
+
+  /** Ends everything; what was acknowledged is durable already. Idempotent. */
+  async stop(): Promise<void> {
+    this.#isRunning = false
+    for (const timer of this.#timers) timer.cancel()
+    const stopped = new MeshError('stopped', 'The node is stopping')
+    for (const replica of this.#replicas.values()) replica.end(stopped)
+    this.#traffic.stop()
+    await this.#parts.logStore.close()
+    await this.#parts.stateStore.close()
+  }
+
+  /** Calls back when a leader came or went, members changed, or a replica was made or ended. */
+  onChanged(listener: (group: number) => void): Unsubscribe {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  replica(group: number): Replica | undefined {
+    return this.#replicas.get(group)
+  }
+
+  replicas(): Iterable<Replica> {
+    return [...this.#replicas.values()]
+  }
+
+  lastOf(group: number): { id: ReplicaId; generation: number } | undefined {
+    return this.#folder.lastOf(group)
+  }
+
+  /** Whether its node said that it has no such replica any more. */
+  isDead(group: number, replica: ReplicaId): boolean {
+    return this.#traffic.isDead(group, replica)
+  }
+
+  /** Hands every leadership to somebody else, where there is one; resolves at once. */
+  handOverAll(): void {
+    for (const replica of this.replicas()) replica.handOver()
+  }
+
+  /**
+   * Founds a group anew from what this node has of it; the other replicas of it end.
+   *
+   * @returns the new generation @throws not-found, storage-failed, disk-full
+   */
+  async refound(group: number): Promise<number> {
+    const replica = this.#replicas.get(group)
+    if (replica === undefined) {
+      throw new MeshError('not-found', `This node has no replica of group ${group}`)
+    }
+    this.#end(replica, new MeshError('stopped', 'The group is founded anew'))
+    const { self, store } = this.#parts
+    const name = await this.#folder.refound(group, replica.applied, { peer: self, store })
+    await this.#openReplica(group)
+    return name.generation
+  }
+
+  // What replicas ask for.
+
+  write(write: GroupWrite): Promise<void> {
+    this.#setTurn()
+    return this.#batch.add(this.#folder.named(write))
+  }
+
+  send(replica: Replica, message: Message): void {
+    if (!this.#isSilent || !replica.isLeader) this.#traffic.send(replica, message)
+  }
+
+  wake(replica: Replica): void {
+    this.#awake.add(replica)
+    this.#setTurn()
+  }
+
+  ledBy(replica: Replica): void {
+    this.#changed(replica.group)
+  }
+
+  membersChanged(replica: Replica): void {
+    this.#traffic.membersChanged(replica)
+    this.#changed(replica.group)
+  }
+
+  failed(replica: Replica, error: MeshError): void {
+    const { group, id } = replica
+    if (!this.#isRunning || this.#replicas.get(group) !== replica) return
+    this.#end(replica, error)
+    const { code, message: reason } = error
+    this.#parts.log.warn('shard.replica_failed', { group, replica: id, code, reason })
+    if (code === 'corrupt' || code === 'invalid-data') void this.#discard(group, replica)
+    else if (code === 'disk-full') this.#after(REOPEN_MS, () => void this.#openReplica(group))
+    else if (code !== 'version-mismatch') this.#failure ??= error
+  }
+
+  // What traffic asks for.
+
+  /** Begins a replica without any state, in place of an older one. */
+  join(group: number, name: ReplicaName): void {
+    void this.#exclusively(group, async () => {
+      const before = this.#replicas.get(group)
+      if (before !== undefined) this.#end(before, ended())
+      const note = await this.#folder.begin(group, name)
+      this.#begin(group, note)
+    })
+  }
+
+  discard(replica: Replica): void {
+    void this.#discard(replica.group, replica)
+  }
+
+  // The host's own.
+
+  #setTurn(): void {
+    if (this.#isTurnSet) return
+    this.#isTurnSet = true
+    this.#parts.defer(() => this.#turn())
+  }
+
+  #turn(): void {
+    this.#isTurnSet = false
+    const awake = [...this.#awake]
+    this.#awake.clear()
+    for (const replica of awake) replica.process()
+    this.#batch.flush()
+  }
+
+  #tickSoon(): void {
+    this.#after(RAFT_TICK_MS, () => {
+      this.#tickSoon()
+      this.#tick()
+    })
+  }
+
+  #tick(): void {
+    const { logStore, clock } = this.#parts
+    const sinceMs = logStore.pendingSinceMs()
+    const stalledMs = sinceMs === undefined ? 0 : clock.monotonicMs() - sinceMs
+    this.#isSilent = stalledMs > STALL_SILENT_MS || this.failure() !== undefined
+    for (const replica of this.replicas()) {
+      if (stalledMs > STALL_TRANSFER_MS) replica.handOver()
+      replica.tick()
+    }
+  }
+
+  async #openReplica(group: number): Promise<void> {
+    if (this.#replicas.has(group)) return
+    await this.#exclusively(group, async () => {
+      const note = await this.#folder.open(group)
+      if (note !== undefined) this.#begin(group, note)
+    })
+  }
+
+  #begin(group: number, note: ReplicaNote): void {
+    if (!this.#isRunning) return
+    const { logStore, stateStore, clock, random } = this.#parts
+    const parts = { group, note, log: logStore.group(group), state: stateStore.group(group) }
+    try {
+      const replica = new Replica({ ...parts, host: this, clock, random })
+      this.#replicas.set(group, replica)
+      replica.campaignIfAlone()
+      this.#changed(group)
+    } catch (error) {
+      if (!isMeshError(error)) throw error
+      this.#parts.log.warn('shard.replica_unusable', { group, reason: error.message })
+      const name = { id: note.replica, generation: note.roster.generation }
+      this.#after(0, () => void this.#discard(group, name))
+    }
+  }
+
+  #end(replica: Replica, error: MeshError): void {
+    replica.end(error)
+    this.#replicas.delete(replica.group)
+    this.#traffic.ended(replica.group)
+    this.#changed(replica.group)
+  }
+
+  /** Ends a replica for good; its id is never used again. */
+  async #discard(group: number, name: Pick<Replica, 'id' | 'generation'>): Promise<void> {
+    await this.#exclusively(group, async () => {
+      const { id: replica, generation } = name
+      const present = this.#replicas.get(group)
+      if (present !== undefined) this.#end(present, ended())
+      await this.#folder.discard(group, { replica, generation })
+      this.#parts.log.info('shard.replica_discarded', { group, replica })
+    })
+  }
+
+  /** One at a time for a group; what comes meanwhile comes again. */
+  async #exclusively(group: number, task: () => Promise<void>): Promise<void> {
+    if (this.#busy.has(group)) return
+    this.#busy.add(group)
+    try {
+      await task()
+    } catch (error) {
+      const { code, message: reason } = toMeshError(error)
+      this.#parts.log.warn('shard.group_failed', { group, code, reason })
+      if (code === 'disk-full') this.#after(REOPEN_MS, () => void this.#openReplica(group))
+      else if (this.#isRunning) this.#failure ??= toMeshError(error)
+    } finally {
+      this.#busy.delete(group)
+    }
+  }
+
+  #changed(group: number): void {
+    for (const listener of this.#listeners) listener(group)
+  }
+
+  #after(delayMs: number, run: () => void): void {
+    const timer = this.#parts.clock.after(delayMs, () => {
+      this.#timers.delete(timer)
+      if (this.#isRunning) run()
+    })
+    this.#timers.add(timer)
+  }
+}
+
+function ended(): MeshError {
+  return new MeshError('stopped', 'The replica is no member of its group any more')
+}

@@ -1,0 +1,224 @@
+// The committed layout: at the leader of the system group it is brought in line with the members, at
+// every node it is learned from replicas of that group and from peers, by version.
+
+import type { Clock, Timer } from '../base/clock.ts'
+import { utf8 } from '../base/bytes.ts'
+import { errorMessage, isMeshError } from '../base/errors.ts'
+import type { PeerId } from '../base/ids.ts'
+import type { Logger } from '../base/log.ts'
+import type { Random } from '../base/random.ts'
+import {
+  decodeCommittedLayout,
+  encodeCommittedLayout,
+  nextCommittedLayout
+} from '../core/groups/committed-layout.ts'
+import type { CommittedLayout, LayoutMember, LayoutShape } from '../core/groups/committed-layout.ts'
+import { TXN } from '../core/machine/kv.ts'
+import { AREAS } from '../core/machine/state-keys.ts'
+import type { Network, Unsubscribe } from '../net/network.ts'
+import { SYSTEM_GROUP } from '../wire/shard.ts'
+import type { CallBatcher } from './call-batcher.ts'
+import type { ShardHost } from './host.ts'
+import type { Replica } from './replica.ts'
+import type { Router } from './router.ts'
+import { SYSTEM } from './shards.ts'
+
+/** Where the system group keeps it. */
+const KEY: Uint8Array = utf8('layout')
+/** How often the leader looks at the members: changes within this time become one layout. */
+const PERIOD_MS = 250
+/** How often a node asks a peer for a newer one: gossip may be lost. */
+const PULL_MS = 5_000
+/** Likewise while it has none. */
+const FIRST_PULL_MS = 200
+const PULL_TIMEOUT_MS = 2_000
+const COMMIT_TIMEOUT_MS = 5_000
+
+export type LayoutKeeperParts = {
+  readonly network: Network
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly host: ShardHost
+  readonly router: () => Router
+  readonly batcher: CallBatcher
+  readonly topic: string
+  readonly shape: LayoutShape
+  /** Members that should own something; undefined while this node doesn't know. */
+  readonly members: () => readonly LayoutMember[] | undefined
+  /** Other members that answer. */
+  readonly others: () => readonly PeerId[]
+  /** A newer layout: to be acted on, and kept for the next start. */
+  readonly onLayout: (layout: CommittedLayout, encoded: Uint8Array) => void
+}
+
+export class LayoutKeeper {
+  readonly #parts: LayoutKeeperParts
+  readonly #known = Promise.withResolvers<void>()
+  readonly #unsubscribe: Unsubscribe[] = []
+  #layout: CommittedLayout | undefined
+  #encoded: Uint8Array | undefined
+  #periodTimer: Timer | undefined
+  #pullTimer: Timer | undefined
+  #watched: Replica | undefined
+  #isCommitting = false
+  #isRunning = false
+
+  /** @param remembered the layout of the last run */
+  constructor(parts: LayoutKeeperParts, remembered: Uint8Array | undefined) {
+    this.#parts = parts
+    if (remembered !== undefined) this.#adopt(remembered)
+  }
+
+  current(): CommittedLayout | undefined {
+    return this.#layout
+  }
+
+  /** @returns its bytes when it is newer than `version` */
+  after(version: number): Uint8Array | undefined {
+    return (this.#layout?.version ?? 0) > version ? this.#encoded : undefined
+  }
+
+  /** Resolves when there is one. */
+  async known(): Promise<void> {
+    await this.#known.promise
+  }
+
+  start(): void {
+    this.#isRunning = true
+    const { network, topic, host } = this.#parts
+    this.#unsubscribe.push(
+      network.subscribe(topic, (data, from) => this.#onNews(data, from)),
+      host.onChanged((group) => {
+        if (group === SYSTEM_GROUP) this.#watch()
+      })
+    )
+    this.#watch()
+    this.#periodically()
+    this.#pullSoon()
+  }
+
+  stop(): void {
+    this.#isRunning = false
+    for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe()
+    this.#periodTimer?.cancel()
+    this.#pullTimer?.cancel()
+  }
+
+  /** Follows what the replica of the system group applies, where there is one here. */
+  #watch(): void {
+    const replica = this.#parts.host.replica(SYSTEM_GROUP)
+    if (replica === this.#watched || replica === undefined || !this.#isRunning) return
+    this.#watched = replica
+    const look = (): void => {
+      if (replica.hasEnded) {
+        this.#watched = undefined
+        this.#watch()
+        return
+      }
+      replica.onceRevised(look)
+      const { entry } = replica.applied.machine.reads.get({ area: AREAS.kv, key: KEY })
+      if (entry !== undefined) this.#adopt(entry.value)
+    }
+    look()
+  }
+
+  #adopt(encoded: Uint8Array): void {
+    const layout = decodeCommittedLayout(encoded)
+    if (layout.version <= (this.#layout?.version ?? 0)) return
+    const { network, topic, log, onLayout } = this.#parts
+    this.#layout = layout
+    this.#encoded = encoded.slice()
+    this.#known.resolve()
+    onLayout(layout, this.#encoded)
+    if (!this.#isRunning) return
+    network.publish(topic, versionBytes(layout.version)).catch((error: unknown) => {
+      log.debug('layout.not_published', { reason: errorMessage(error) })
+    })
+  }
+
+  #onNews(data: Uint8Array, from: PeerId): void {
+    if (data.length !== 8) return
+    const version = new DataView(data.buffer, data.byteOffset).getFloat64(0)
+    if (version > (this.#layout?.version ?? 0)) void this.#pull(from)
+  }
+
+  #pullSoon(): void {
+    if (!this.#isRunning) return
+    const delayMs = this.#layout === undefined ? FIRST_PULL_MS : PULL_MS
+    this.#pullTimer = this.#parts.clock.after(delayMs, () => {
+      const others = this.#parts.others()
+      const peer = others[this.#parts.random.below(Math.max(1, others.length))]
+      if (peer === undefined) this.#pullSoon()
+      else void this.#pull(peer).finally(() => this.#pullSoon())
+    })
+  }
+
+  async #pull(peer: PeerId): Promise<void> {
+    const call = { kind: 'layout', knownVersion: this.#layout?.version ?? 0 } as const
+    try {
+      const result = await this.#parts.batcher.send(peer, call, PULL_TIMEOUT_MS)
+      if (result.kind === 'layout' && result.layout !== undefined && this.#isRunning) {
+        this.#adopt(result.layout)
+      }
+    } catch (error) {
+      this.#parts.log.debug('layout.not_pulled', { peer, reason: errorMessage(error) })
+    }
+  }
+
+  #periodically(): void {
+    if (!this.#isRunning) return
+    this.#periodTimer = this.#parts.clock.after(PERIOD_MS, () => {
+      this.#periodically()
+      void this.#commit()
+    })
+  }
+
+  /** The leader of the system group commits another layout when the members ask for one. */
+  async #commit(): Promise<void> {
+    const { host, members, shape, log } = this.#parts
+    const replica = host.replica(SYSTEM_GROUP)
+    if (replica?.isReadyToLead !== true || this.#isCommitting) return
+    const present = members()
+    if (present === undefined || present.length === 0) return
+    const { entry } = replica.applied.machine.reads.get({ area: AREAS.kv, key: KEY })
+    const previous = entry === undefined ? undefined : decodeCommittedLayout(entry.value)
+    const next = nextCommittedLayout(previous, present, shape)
+    if (next === undefined) return
+    this.#isCommitting = true
+    try {
+      const { result } = await this.#parts.router().execute(
+        { shard: SYSTEM },
+        TXN,
+        {
+          compares: [
+            {
+              kind: 'number',
+              key: KEY,
+              field: 'modRevision',
+              relation: '=',
+              number: entry?.modRevision ?? 0
+            }
+          ],
+          success: [{ kind: 'put', key: KEY, value: encodeCommittedLayout(next), lease: 0 }],
+          failure: []
+        },
+        { timeoutMs: COMMIT_TIMEOUT_MS }
+      )
+      const { version } = next
+      const count = next.members.length
+      if (result.succeeded) log.info('layout.committed', { version, members: count })
+    } catch (error) {
+      if (!isMeshError(error)) throw error
+      log.warn('layout.not_committed', { code: error.code, reason: error.message })
+    } finally {
+      this.#isCommitting = false
+    }
+  }
+}
+
+function versionBytes(version: number): Uint8Array {
+  const bytes = new Uint8Array(8)
+  new DataView(bytes.buffer).setFloat64(0, version)
+  return bytes
+}

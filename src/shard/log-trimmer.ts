@@ -1,0 +1,70 @@
+// Cuts the logs of groups that grew long: entries that are applied, and safely in the store, are of
+// use to slow members only.
+
+import type { Clock, Timer } from '../base/clock.ts'
+import { errorMessage } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import type { ShardHost } from './host.ts'
+import type { Replica } from './replica.ts'
+
+const PERIOD_MS = 1_000
+/** A log is cut when it has so many entries more than it keeps. */
+const TRIM_ENTRIES = 4_096
+/** Entries that stay for members that are a little behind. */
+const KEPT_ENTRIES = 2_048
+/** And at most, for members that answer and are far behind: then a snapshot is cheaper. */
+const KEPT_ENTRIES_MAX = 32_768
+
+export type LogTrimmerParts = { readonly clock: Clock; readonly log: Logger; readonly host: ShardHost }
+
+export class LogTrimmer {
+  readonly #parts: LogTrimmerParts
+  readonly #busy = new Set<number>()
+  #timer: Timer | undefined
+
+  constructor(parts: LogTrimmerParts) {
+    this.#parts = parts
+  }
+
+  start(): void {
+    this.#timer = this.#parts.clock.after(PERIOD_MS, () => {
+      this.start()
+      for (const replica of this.#parts.host.replicas()) this.#look(replica)
+    })
+  }
+
+  stop(): void {
+    this.#timer?.cancel()
+  }
+
+  #look(replica: Replica): void {
+    const { group } = replica
+    const applied = replica.applied.index
+    const length = applied - replica.log.firstIndex()
+    if (length < KEPT_ENTRIES + TRIM_ENTRIES || this.#busy.has(group)) return
+    const to = Math.min(applied - KEPT_ENTRIES, Math.max(slowest(replica), applied - KEPT_ENTRIES_MAX))
+    if (to - replica.log.firstIndex() < TRIM_ENTRIES) return
+    this.#busy.add(group)
+    void this.#trim(replica, to).finally(() => this.#busy.delete(group))
+  }
+
+  async #trim(replica: Replica, index: number): Promise<void> {
+    try {
+      await replica.state.flushed()
+      if (!replica.hasEnded) await replica.truncate(index)
+    } catch (error) {
+      const { log } = this.#parts
+      log.debug('shard.not_trimmed', { group: replica.group, reason: errorMessage(error) })
+    }
+  }
+}
+
+/** @returns up to where every member has the log that answers; only a leader knows. */
+function slowest({ isLeader, raft, id }: Replica): number {
+  if (!isLeader) return Number.POSITIVE_INFINITY
+  const { progress } = raft.state.members
+  const matches = [...progress].map(([member, { match, isActive }]) => {
+    return member === id || !isActive ? Number.POSITIVE_INFINITY : match
+  })
+  return Math.min(...matches)
+}

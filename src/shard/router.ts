@@ -1,0 +1,298 @@
+// From any node: space → shard → whoever leads it. A command keeps its name however often it is
+// sent, so it is done once.
+
+import type { Clock } from '../base/clock.ts'
+import { sleep } from '../base/clock.ts'
+import { isMeshError, MeshError, toMeshError } from '../base/errors.ts'
+import type { ErrorCode } from '../base/errors.ts'
+import type { PeerId } from '../base/ids.ts'
+import { shardOf } from '../core/groups/shard-of.ts'
+import { decode, encode } from '../core/machine/codec.ts'
+import type { Operation } from '../core/machine/operation.ts'
+import { CHANGES } from '../core/machine/own-queries.ts'
+import { REGISTER } from '../core/machine/own-operations.ts'
+import type { Query } from '../core/machine/query.ts'
+import type { WatchPage, WatchQuery } from '../core/machine/reads.ts'
+import { failureOf } from '../wire/shard-failure.ts'
+import type { LocatedResult, ShardResult } from '../wire/shard-reply.ts'
+import { SYSTEM_GROUP } from '../wire/shard.ts'
+import type { ShardCall } from '../wire/shard.ts'
+import type { CallBatcher } from './call-batcher.ts'
+import { Deadline } from './deadline.ts'
+import type { LeaderHints } from './leader-hints.ts'
+import { Sessions } from './sessions.ts'
+import type { ShardServer } from './shard-server.ts'
+import { SYSTEM } from './shards.ts'
+import type {
+  Answered,
+  CallOptions,
+  ChangesOptions,
+  QueryOptions,
+  Shards,
+  Target
+} from './shards.ts'
+
+const TIMEOUT_MS = 10_000
+/** One attempt: another replica is asked when nothing has come by then. */
+const ATTEMPT_MS = 2_500
+/** Between attempts that were refused at once; doubles. */
+const PAUSE_MS_MIN = 10
+const PAUSE_MS_MAX = 200
+const NO_SPACE = new Uint8Array(0)
+
+/** Another replica may do better, or the same one a little later. */
+const RETRIED: ReadonlySet<ErrorCode> = new Set([
+  'not-leader',
+  'unreachable',
+  'timeout',
+  'overloaded',
+  'no-quorum',
+  'stopped',
+  'not-admitted',
+  'unsupported-protocol',
+  'storage-failed',
+  'disk-full',
+  'corrupt'
+])
+
+export type RouterParts = {
+  readonly self: PeerId
+  readonly clock: Clock
+  /** Shards of the mesh. */
+  readonly count: number
+  readonly server: ShardServer
+  readonly batcher: CallBatcher
+  readonly hints: LeaderHints
+  /** Aborted when the node stops. */
+  readonly stopping: AbortSignal
+}
+
+export class Router implements Shards {
+  readonly count: number
+  readonly #parts: RouterParts
+  readonly #sessions = new Map<number, Sessions>()
+
+  constructor(parts: RouterParts) {
+    this.#parts = parts
+    this.count = parts.count
+  }
+
+  shardOf(space: Uint8Array): number {
+    return shardOf(space, this.count)
+  }
+
+  async execute<Args, Result>(
+    target: Target,
+    operation: Pick<Operation<Args, Result>, 'name' | 'version' | 'args' | 'result'>,
+    args: Args,
+    options: CallOptions = {}
+  ): Promise<Answered<Result>> {
+    using deadline = this.#deadline(options)
+    const encoded = encode(operation.args, args).slice()
+    const group = this.#groupOf(target)
+    const space = 'space' in target ? target.space : NO_SPACE
+    const command = { space, operation: operation.name, version: operation.version, args: encoded }
+    const done = await this.#executeOnce(group, command, deadline)
+    return { revision: done.revision, result: decode(operation.result, done.result) }
+  }
+
+  async query<Args, Result>(
+    target: Target,
+    query: Query<Args, Result>,
+    args: Args,
+    options: QueryOptions = {}
+  ): Promise<Answered<Result>> {
+    using deadline = this.#deadline(options)
+    const group = this.#groupOf(target)
+    const call: ShardCall = {
+      kind: 'query',
+      target: { group },
+      space: 'space' in target ? target.space : NO_SPACE,
+      name: query.name,
+      version: query.version,
+      args: encode(query.args, args).slice(),
+      isStale: options.isStale === true
+    }
+    const done = await this.#call(group, call, { deadline, isRead: true })
+    return { revision: done.revision, result: decode(query.result, done.result) }
+  }
+
+  async changes(target: Target, query: WatchQuery, options: ChangesOptions): Promise<WatchPage> {
+    const { waitMs } = options
+    using deadline = this.#deadline({ timeoutMs: TIMEOUT_MS + waitMs, ...options })
+    const group = this.#groupOf(target)
+    const call: ShardCall = { kind: 'changes', target: { group }, query, waitMs }
+    const done = await this.#call(group, call, { deadline, isRead: true })
+    return decode(CHANGES.result, done.result)
+  }
+
+  /** Who leads a group and who is in it, as one of its replicas knows it. @throws no-quorum */
+  async locate(group: number, options: CallOptions = {}): Promise<LocatedResult> {
+    using deadline = this.#deadline(options)
+    const call: ShardCall = { kind: 'locate', target: { group } }
+    const result = await this.#retried(group, call, { deadline, isRead: true })
+    if (result.kind === 'located') return result
+    throw new MeshError('invalid-data', `A locate was answered "${result.kind}"`)
+  }
+
+  async #executeOnce(
+    group: number,
+    command: { space: Uint8Array; operation: string; version: number; args: Uint8Array },
+    deadline: Deadline
+  ): Promise<Done> {
+    for (let round = 0; ; round++) {
+      const ticket = await this.#sessionsOf(group).ticket(deadline.signal)
+      const { client, sequence } = ticket
+      const callOf = (): ShardCall => {
+        const request = { ...command, client, sequence, answeredBelow: ticket.answeredBelow() }
+        return { kind: 'execute', target: { group }, request }
+      }
+      const sent = { count: 0 }
+      try {
+        return await this.#call(group, callOf(), { deadline, isRead: false, sent })
+      } catch (error) {
+        if (!isMeshError(error, 'client-expired')) throw error
+        ticket.expired()
+        // It was sent once and refused, so it was never done.
+        if (sent.count > 1 || round > 2) throw error
+      } finally {
+        ticket.done()
+      }
+    }
+  }
+
+  #sessionsOf(group: number): Sessions {
+    const known = this.#sessions.get(group)
+    if (known !== undefined) return known
+    const sessions = new Sessions(async () => {
+      using deadline = this.#deadline({})
+      const args = encode(REGISTER.args, undefined).slice()
+      const { name: operation, version } = REGISTER
+      const names = { client: 0, sequence: 0, answeredBelow: 0, space: NO_SPACE }
+      const request = { ...names, operation, version, args }
+      const call: ShardCall = { kind: 'execute', target: { group }, request }
+      const done = await this.#call(group, call, { deadline, isRead: false })
+      return decode(REGISTER.result, done.result).client
+    })
+    this.#sessions.set(group, sessions)
+    return sessions
+  }
+
+  async #call(group: number, call: ShardCall, attempts: Attempts): Promise<Done> {
+    const result = await this.#retried(group, call, attempts)
+    if (result.kind === 'done') return result
+    throw new MeshError('invalid-data', `A call of a shard was answered "${result.kind}"`)
+  }
+
+  /** Asks until somebody answers, or the deadline passes. */
+  async #retried(group: number, call: ShardCall, attempts: Attempts): Promise<ShardResult> {
+    const { deadline, isRead } = attempts
+    const { clock, hints } = this.#parts
+    let last: MeshError | undefined
+    for (let attempt = 0, misses = 0; ; ) {
+      deadline.throwIfEnded(last)
+      const peer = this.#pick(group, call, isRead, attempt)
+      const result =
+        peer === undefined ? nobody(group) : await this.#attempt(peer, call, attempts)
+      deadline.throwIfEnded(last)
+      if (!(result instanceof MeshError)) {
+        if (peer !== undefined && !isRead) hints.learn(group, peer)
+        return result
+      }
+      last = result
+      if (!RETRIED.has(result.code)) throw result
+      const leader = this.#follow(group, peer, result)
+      attempt = leader === undefined ? attempt + 1 : 0
+      misses += 1
+      // Whoever was named is asked at once, unless two name each other.
+      if (leader !== undefined && leader !== peer && misses % 4 !== 0) continue
+      const pauseMs = Math.min(PAUSE_MS_MIN * 2 ** Math.min(misses, 8), PAUSE_MS_MAX)
+      await sleep(clock, Math.min(pauseMs, deadline.leftMs()), { signal: deadline.signal }).catch(
+        () => {}
+      )
+    }
+  }
+
+  /** Learns from a refusal. @returns whom it named as the leader */
+  #follow(group: number, peer: PeerId | undefined, refused: MeshError): PeerId | undefined {
+    const { hints } = this.#parts
+    if (peer !== undefined) hints.forget(group, peer)
+    const leader = refused.details['leader'] as PeerId | undefined
+    if (leader !== undefined) {
+      hints.learn(group, leader)
+      return leader
+    }
+    const isAway = ['unreachable', 'timeout', 'stopped'].includes(refused.code)
+    if (peer !== undefined && isAway) hints.avoid(peer)
+    return undefined
+  }
+
+  #pick(group: number, call: ShardCall, isRead: boolean, attempt: number): PeerId | undefined {
+    const { self, hints, server } = this.#parts
+    // Any replica can read; the one here is nearest.
+    if (attempt === 0 && server.has(group) && (isRead || server.leads(group))) return self
+    if (call.kind === 'query' && call.isStale && server.has(group)) return self
+    return hints.pick(group, attempt)
+  }
+
+  async #attempt(peer: PeerId, call: ShardCall, attempts: Attempts): Promise<ShardResult | MeshError> {
+    const { self, server, batcher, hints } = this.#parts
+    const { deadline, sent } = attempts
+    if (sent !== undefined) sent.count += 1
+    try {
+      const result = await deadline.race(
+        peer === self ? server.call(call, deadline.signal) : this.#send(peer, call, deadline, batcher)
+      )
+      hints.answered(peer)
+      if (result.kind === 'failed') return withLeader(failureOf(result), result.leader)
+      return result.kind === 'again' ? new MeshError('overloaded', 'The answer had no room') : result
+    } catch (error) {
+      return toMeshError(error)
+    }
+  }
+
+  async #send(
+    peer: PeerId,
+    call: ShardCall,
+    deadline: Deadline,
+    batcher: CallBatcher
+  ): Promise<ShardResult> {
+    if (call.kind === 'changes') {
+      const timeoutMs = Math.min(deadline.leftMs(), ATTEMPT_MS + call.waitMs)
+      return await batcher.sendAlone(peer, call, { timeoutMs, signal: deadline.signal })
+    }
+    return await batcher.send(peer, call, Math.min(deadline.leftMs(), ATTEMPT_MS))
+  }
+
+  #groupOf(target: Target): number {
+    if ('space' in target) return this.shardOf(target.space) + 1
+    const { shard } = target
+    if (shard === SYSTEM) return SYSTEM_GROUP
+    if (Number.isInteger(shard) && shard >= 0 && shard < this.count) return shard + 1
+    const accepted = `0 to ${this.count - 1}, or "${SYSTEM}"`
+    throw new MeshError('invalid-argument', `There is no shard ${shard}; accepted is ${accepted}`)
+  }
+
+  #deadline({ timeoutMs = TIMEOUT_MS, signal }: CallOptions): Deadline {
+    const { clock, stopping } = this.#parts
+    return new Deadline(clock, { timeoutMs, signal, stopping })
+  }
+}
+
+type Done = Extract<ShardResult, { kind: 'done' }>
+
+type Attempts = {
+  readonly deadline: Deadline
+  readonly isRead: boolean
+  /** Counts how often it was sent. */
+  readonly sent?: { count: number }
+}
+
+function nobody(group: number): MeshError {
+  return new MeshError('unreachable', `Nobody that could know group ${group} answers`)
+}
+
+function withLeader(error: MeshError, leader: PeerId | undefined): MeshError {
+  if (leader === undefined) return error
+  return new MeshError(error.code, error.message, { details: { ...error.details, leader } })
+}

@@ -1,0 +1,111 @@
+// The client ids under which this node's commands are remembered by a shard, so that one that is
+// sent twice is done once. A shard gives an id and remembers a window of answers for it.
+
+import { ANSWERS_PER_CLIENT } from '../core/machine/limits.ts'
+
+/** Commands of one session that may be under way: fewer than answers are remembered. */
+const WINDOW: number = ANSWERS_PER_CLIENT - 56
+/** Sessions of this node with one shard. */
+const SESSIONS_MAX = 16
+
+/** A command's place: it keeps it however often it is sent. */
+export type Ticket = {
+  readonly client: number
+  readonly sequence: number
+  /** The answers of all sequences below are here. */
+  answeredBelow(): number
+  /** The answer has come, or nobody waits for it any more. */
+  done(): void
+  /** The shard has forgotten the session. */
+  expired(): void
+}
+
+class Session {
+  readonly client: number
+  readonly #underWay = new Set<number>()
+  #next = 1
+  isExpired = false
+
+  constructor(client: number) {
+    this.client = client
+  }
+
+  /** The lowest sequence without an answer. */
+  get floor(): number {
+    for (const sequence of this.#underWay) return sequence
+    return this.#next
+  }
+
+  get hasRoom(): boolean {
+    return !this.isExpired && this.#next - this.floor < WINDOW
+  }
+
+  take(freed: () => void): Ticket {
+    const sequence = this.#next++
+    this.#underWay.add(sequence)
+    return {
+      client: this.client,
+      sequence,
+      answeredBelow: () => this.floor,
+      done: () => {
+        this.#underWay.delete(sequence)
+        freed()
+      },
+      expired: () => {
+        this.isExpired = true
+      }
+    }
+  }
+}
+
+export class Sessions {
+  readonly #register: () => Promise<number>
+  #sessions: Session[] = []
+  #registering: Promise<void> | undefined
+  #waiting: (() => void)[] = []
+
+  /** @param register asks the shard for a new client id */
+  constructor(register: () => Promise<number>) {
+    this.#register = register
+  }
+
+  /** Waits while too many commands are under way. @throws what registering failed with */
+  async ticket(signal: AbortSignal): Promise<Ticket> {
+    for (;;) {
+      signal.throwIfAborted()
+      const session = this.#sessions.find(({ hasRoom }) => hasRoom)
+      if (session !== undefined) return session.take(() => this.#freed())
+      this.#sessions = this.#sessions.filter(({ isExpired }) => !isExpired)
+      if (this.#sessions.length < SESSIONS_MAX) {
+        this.#registering ??= this.#add()
+        await this.#registering
+      } else await this.#room(signal)
+    }
+  }
+
+  async #add(): Promise<void> {
+    try {
+      this.#sessions.push(new Session(await this.#register()))
+    } finally {
+      this.#registering = undefined
+    }
+  }
+
+  async #room(signal: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const end = (): void => {
+        signal.removeEventListener('abort', end)
+        resolve()
+      }
+      this.#waiting.push(end)
+      signal.addEventListener('abort', end)
+    })
+  }
+
+  #freed(): void {
+    const waiting = this.#waiting
+    if (waiting.length === 0) return
+    this.#waiting = []
+    for (const resume of waiting) resume()
+  }
+}

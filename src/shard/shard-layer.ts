@@ -1,0 +1,126 @@
+// The shards as a whole, put together: what a node has of them.
+
+import type { Clock } from '../base/clock.ts'
+import { MeshError } from '../base/errors.ts'
+import type { PeerId, StoreId } from '../base/ids.ts'
+import type { Logger } from '../base/log.ts'
+import type { Random } from '../base/random.ts'
+import type { CommittedLayout, LayoutMember, LayoutShape } from '../core/groups/committed-layout.ts'
+import { placesOf } from '../core/groups/committed-layout.ts'
+import type { Network } from '../net/network.ts'
+import type { LogStore } from '../storage/log-store.ts'
+import type { StateStore } from '../storage/state-store.ts'
+import { CallBatcher } from './call-batcher.ts'
+import { ShardHost } from './host.ts'
+import { LayoutKeeper } from './layout-keeper.ts'
+import { LeaderHints } from './leader-hints.ts'
+import { LogTrimmer } from './log-trimmer.ts'
+import { Reconciler } from './reconciler.ts'
+import { Router } from './router.ts'
+import { ShardServer } from './shard-server.ts'
+
+export type ShardLayerParts = {
+  readonly network: Network
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly logStore: LogStore
+  readonly stateStore: StateStore
+  readonly defer: (task: () => void) => void
+  /** Members that should own something; undefined while this node doesn't know. */
+  readonly members: () => readonly LayoutMember[] | undefined
+  /** Other members that haven't left. */
+  readonly others: () => readonly PeerId[]
+  readonly isReachable: (peer: PeerId) => boolean
+  readonly onLayout: (layout: CommittedLayout, encoded: Uint8Array) => void
+}
+
+export type ShardLayerOptions = {
+  readonly self: PeerId
+  readonly store: StoreId
+  readonly meshId: string
+  /** Shards of the mesh. */
+  readonly count: number
+  readonly shape: LayoutShape
+  /** The layout of the last run. */
+  readonly layout?: Uint8Array | undefined
+  /** Whether this node founds the mesh, now or at a start that was cut off. */
+  readonly isFounding: boolean
+}
+
+export class ShardLayer {
+  readonly host: ShardHost
+  readonly router: Router
+  readonly layouts: LayoutKeeper
+  readonly #options: ShardLayerOptions
+  readonly #reconciler: Reconciler
+  readonly #trimmer: LogTrimmer
+  readonly #stopping = new AbortController()
+
+  /** Registers its protocols, so it is made before the network is started. */
+  constructor(parts: ShardLayerParts, options: ShardLayerOptions) {
+    const { network, clock, log, defer, others, isReachable } = parts
+    const { self, count, meshId, shape } = options
+    this.#options = options
+    const host = new ShardHost({ ...parts, self, store: options.store })
+    this.host = host
+    const batcher = new CallBatcher(network, defer)
+    this.layouts = new LayoutKeeper(
+      {
+        ...parts,
+        host,
+        batcher,
+        router: () => this.router,
+        topic: `/atoll/${meshId}/layout`,
+        shape,
+        others: () => others().filter(isReachable)
+      },
+      options.layout
+    )
+    const layoutAfter = (version: number): Uint8Array | undefined => this.layouts.after(version)
+    const server = new ShardServer({ network, clock, host, count, layoutAfter })
+    const hints = new LeaderHints({
+      members: (group) => host.replica(group)?.applied.roster.members.map(({ peer }) => peer) ?? [],
+      leader: (group) => host.replica(group)?.leaderPeer(),
+      owners: (group) => {
+        const layout = this.layouts.current()
+        return layout === undefined ? [] : placesOf(layout, group).map(({ peer }) => peer)
+      },
+      others,
+      isReachable: (peer) => peer === self || isReachable(peer),
+      nowMs: () => clock.monotonicMs()
+    })
+    const stopping = this.#stopping.signal
+    this.router = new Router({ self, clock, count, server, batcher, hints, stopping })
+    const layout = (): CommittedLayout | undefined => this.layouts.current()
+    const connected = (): readonly PeerId[] => network.connected()
+    this.#reconciler = new Reconciler({ clock, log, host, self, layout, connected })
+    this.#trimmer = new LogTrimmer({ clock, log, host })
+  }
+
+  /** Opens what is stored, and makes the groups of a mesh that begins here. */
+  async open(): Promise<void> {
+    const { count, isFounding } = this.#options
+    await this.host.open()
+    // The system group comes last: when it is there, all are.
+    if (isFounding) await this.host.found(Array.from({ length: count + 1 }, (_, place) => count - place))
+  }
+
+  /** The network must have been started. Resolves when a layout is known. */
+  async start(): Promise<void> {
+    await this.host.start()
+    this.layouts.start()
+    this.#reconciler.start()
+    this.#trimmer.start()
+    await this.layouts.known()
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopping.signal.aborted) return
+    this.#stopping.abort(new MeshError('stopped', 'The node is stopping'))
+    this.#trimmer.stop()
+    this.#reconciler.stop()
+    this.layouts.stop()
+    await this.host.stop()
+  }
+}

@@ -1,0 +1,152 @@
+// What goes between the replicas of this node and those of others: whom a message is for, whether
+// its sender may say that, and what is answered when either is no member any more.
+
+import type { PeerId, StoreId } from '../base/ids.ts'
+import type { Logger } from '../base/log.ts'
+import type { Clock } from '../base/clock.ts'
+import type { Random } from '../base/random.ts'
+import type { Place } from '../core/groups/roster.ts'
+import type { Message, MessageType, ReplicaId } from '../core/raft/messages.ts'
+import type { Network, Unsubscribe } from '../net/network.ts'
+import type { GoneReplica, RaftFrame } from '../wire/shard-frame.ts'
+import type { ReplicaName } from './group-folder.ts'
+import { PeerLinks } from './peer-links.ts'
+import { Places } from './places.ts'
+import type { Replica } from './replica.ts'
+import type { OutgoingMessage } from './send-queue.ts'
+import { SnapshotCourier } from './snapshot-courier.ts'
+
+/** Only a leader speaks to a replica that knows nothing yet. */
+const LEADERS: ReadonlySet<MessageType> = new Set(['append', 'heartbeat', 'snapshot'])
+
+export type TrafficParts = {
+  readonly network: Network
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly defer: (task: () => void) => void
+  readonly store: StoreId
+}
+
+/** Who has the replicas. */
+export type ReplicaKeeper = {
+  replica(group: number): Replica | undefined
+  replicas(): Iterable<Replica>
+  /** The last replica of a group that was here, also one that is no more. */
+  lastOf(group: number): { id: ReplicaId; generation: number } | undefined
+  /** A leader of the group counts this node as a member, under this name. */
+  join(group: number, name: ReplicaName): void
+  /** The replica is no member any more. */
+  discard(replica: Replica): void
+}
+
+export class Traffic {
+  readonly #keeper: ReplicaKeeper
+  readonly #links: PeerLinks
+  readonly #places = new Places()
+  readonly #courier: SnapshotCourier
+  readonly #unsubscribe: Unsubscribe
+
+  constructor(parts: TrafficParts, keeper: ReplicaKeeper) {
+    this.#keeper = keeper
+    this.#links = new PeerLinks(parts, {
+      store: parts.store,
+      onFrame: (peer, frame) => this.#onFrame(peer, frame),
+      onDropped: (peer, messages) => this.#onDropped(peer, messages)
+    })
+    this.#courier = new SnapshotCourier(parts, {
+      send: (replica, message) => this.#sendNow(replica, message),
+      replica: (group) => keeper.replica(group)
+    })
+    this.#unsubscribe = parts.network.onDisconnected((peer) => this.#onDisconnected(peer))
+  }
+
+  stop(): void {
+    this.#unsubscribe()
+    this.#courier.stop()
+    this.#links.stop()
+  }
+
+  send(replica: Replica, message: Message): void {
+    if (message.type === 'snapshot') this.#courier.dispatch(replica, message)
+    else this.#sendNow(replica, message)
+  }
+
+  /** The members of a group are others now. */
+  membersChanged(replica: Replica): void {
+    this.#places.membersChanged(replica)
+  }
+
+  /** A replica has ended. */
+  ended(group: number): void {
+    this.#courier.forget(group)
+  }
+
+  /** Whether its node said that it has no such replica any more. */
+  isDead(group: number, replica: ReplicaId): boolean {
+    return this.#places.isDead(group, replica)
+  }
+
+  #onFrame(peer: PeerId, frame: RaftFrame): void {
+    const from = { peer, store: frame.fromStore }
+    for (const { group, generation, messages } of frame.groups) {
+      for (const message of messages) {
+        const gone = this.#onMessage(from, { group, generation, replica: message.to }, message)
+        if (gone !== undefined) this.#links.sendGone(peer, from.store, gone)
+      }
+    }
+    for (const name of frame.gone) this.#onGone(peer, name)
+  }
+
+  /** @returns who is gone, to be told to the sender: the addressee, or the sender itself */
+  #onMessage(from: Place, name: GoneReplica, message: Message): GoneReplica | undefined {
+    const { group, generation } = name
+    const replica = this.#keeper.replica(group)
+    const known = replica ?? this.#keeper.lastOf(group)
+    // The group was founded anew without the sender.
+    if (known !== undefined && generation < known.generation) {
+      return { ...name, replica: message.from }
+    }
+    const isNew = known === undefined || generation > known.generation || message.to > known.id
+    if (isNew) {
+      if (LEADERS.has(message.type)) this.#keeper.join(group, name)
+      return undefined
+    }
+    if (message.to < known.id || replica === undefined) return name
+    const sender = this.#places.check(replica, from, message)
+    if (sender === 'removed') return { ...name, replica: message.from }
+    if (sender === 'wrong') return undefined
+    if (message.type === 'snapshot') this.#courier.fetch(replica, from.peer, message)
+    else replica.step(message)
+    return undefined
+  }
+
+  #onGone(peer: PeerId, { group, generation, replica: id }: GoneReplica): void {
+    const replica = this.#keeper.replica(group)
+    if (replica === undefined || generation < replica.generation) return
+    if (replica.id === id) this.#keeper.discard(replica)
+    else this.#places.noteDead(replica, id, peer)
+  }
+
+  #sendNow(replica: Replica, message: Message): void {
+    const { group, generation } = replica
+    const place = this.#places.of(replica, message.to)
+    if (place === undefined) return
+    this.#links.send(place.peer, { toStore: place.store, group, generation, message })
+  }
+
+  #onDropped(peer: PeerId, dropped: readonly OutgoingMessage[]): void {
+    for (const { group, message } of dropped) {
+      const replica = this.#keeper.replica(group)
+      if (replica?.applied.peerOf(message.to) === peer) replica.unreachable(message.to)
+    }
+  }
+
+  #onDisconnected(peer: PeerId): void {
+    for (const replica of this.#keeper.replicas()) {
+      for (const member of replica.applied.roster.members) {
+        if (member.peer === peer) replica.connectionLost(member.replica)
+      }
+    }
+  }
+}
