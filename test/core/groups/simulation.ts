@@ -170,7 +170,7 @@ export class GroupSimulation {
     }
     // A learner may become a voter before the leader hears of its loss.
     const { voters, learners } = this.#latest().machine.configState
-    const soon = configOf([...voters, ...learners])
+    const soon = configOf([...voters, ...learners.filter((id) => !isKept(id))])
     if (!this.#hasQuorum(isKept) || !isQuorum(soon, isKept)) return
     this.summary.lostReplicas += lost.length
     for (const host of lost) host.stop()
