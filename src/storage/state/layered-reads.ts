@@ -1,6 +1,6 @@
 // A group as it is read: changes that aren't on the disk yet, newest first, over the pairs that are.
 
-import { MeshError } from '../../base/errors.ts'
+import { MeshError, isMeshError } from '../../base/errors.ts'
 import { compareBytes, type OrderedReads } from '../../core/machine/ordered-state.ts'
 import type { KeyRange, Pair } from '../../core/machine/ordered-state.ts'
 import { DELETED, type ChangeTable } from './change-table.ts'
@@ -70,9 +70,10 @@ function* present(pairs: Iterable<Pair>, limit: number): Generator<Pair> {
 export class SlotReads implements OrderedReads {
   readonly #medium: OrderedReads
   readonly #slot: number
-  readonly #onDamage: (error: MeshError) => void
+  readonly #onDamage: (error: MeshError) => MeshError
 
-  constructor(medium: OrderedReads, slot: number, onDamage: (error: MeshError) => void) {
+  /** @param onDamage is told of damage, and says what to throw for it */
+  constructor(medium: OrderedReads, slot: number, onDamage: (error: MeshError) => MeshError) {
     this.#medium = medium
     this.#slot = slot
     this.#onDamage = onDamage
@@ -119,7 +120,6 @@ export class SlotReads implements OrderedReads {
   }
 
   #told(error: unknown): unknown {
-    if (error instanceof MeshError && error.code === 'corrupt') this.#onDamage(error)
-    return error
+    return isMeshError(error, 'corrupt') ? this.#onDamage(error) : error
   }
 }

@@ -282,11 +282,13 @@ export class LayeredStateStore implements StateStore {
     return this.#nextSlot - 1
   }
 
-  #damaged(id: StateGroupId, cause: MeshError): void {
+  #damaged(id: StateGroupId, cause: MeshError): MeshError {
     const group = this.#groupOf(id)
-    if (group.damage !== undefined) return
+    if (group.damage !== undefined) return group.damage
     const message = `Cannot use the state of group ${id}: ${cause.message}; it has to be rebuilt`
-    group.markDamaged(new MeshError('corrupt', message, { cause }))
+    const damage = new MeshError('corrupt', message, { cause })
+    group.markDamaged(damage)
     this.#logger.error('state_store.damaged', { group: id, reason: cause.message })
+    return damage
   }
 }

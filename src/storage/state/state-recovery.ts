@@ -81,6 +81,7 @@ async function recoverState(medium: StateMedium): Promise<RecoveredState> {
   return { groups, strayPairSlots: stray.slots, nextSlot, isIncomplete }
 }
 
+/** Nothing is changed for a format that isn't known. (D-11) */
 function readStoreRecord(medium: StateMedium): ReturnType<typeof decodeStoreRecord> | 'damaged' {
   const value = orDamaged(() => medium.get(STORE_KEY))
   if (value === undefined || value === 'damaged') return value

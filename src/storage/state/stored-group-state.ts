@@ -24,7 +24,8 @@ export type GroupHost = {
   committed(group: StoredGroupState, bytes: number): void
   flushed(group: StoredGroupState): Promise<void>
   install(group: StoredGroupState): Promise<StateInstall>
-  damaged(id: StateGroupId, error: MeshError): void
+  /** Marks the group. @returns what its reads throw from now on */
+  damaged(id: StateGroupId, error: MeshError): MeshError
 }
 
 /** What a flush takes of a group. */
@@ -180,7 +181,7 @@ export class StoredGroupState implements GroupState {
   }
 
   markDamaged(error: MeshError): void {
-    this.#damage ??= error
+    this.#damage = error
   }
 
   /** Begins a flush: what was committed is handed over, and reads go on looking through it. */

@@ -1,0 +1,4 @@
+import { describeStateStore } from '../conformance/state-store.ts'
+import { makeFileState } from './state-store-harness.ts'
+
+describeStateStore('FileStateStore', makeFileState, false)
