@@ -50,7 +50,7 @@ export class GroupFolder {
   /** Makes groups with this node as their only member; those that are there already are left. */
   async found(groups: readonly number[], place: Place): Promise<void> {
     const { logStore, stateStore } = this.#parts
-    const missing = groups.filter((group) => logStore.group(group).lastIndex() === 0)
+    const missing = groups.filter((group) => logStore.group(group).meta() === undefined)
     const roster = foundingRoster([{ ...place, replica: 1 }], { layoutVersion: 0, generation: 1 })
     const configState = { ...EMPTY_CONFIG_STATE, voters: [1] }
     const note = { replica: 1, installedIndex: FIRST.index, configState, roster }

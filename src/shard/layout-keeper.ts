@@ -108,14 +108,11 @@ export class LayoutKeeper {
   /** Follows what the replica of the system group applies, where there is one here. */
   #watch(): void {
     const replica = this.#parts.host.replica(SYSTEM_GROUP)
-    if (replica === this.#watched || replica === undefined || !this.#isRunning) return
+    if (replica === undefined || replica === this.#watched || replica.hasEnded) return
     this.#watched = replica
     const look = (): void => {
-      if (replica.hasEnded) {
-        this.#watched = undefined
-        this.#watch()
-        return
-      }
+      // Another one in its place is told by `onChanged`.
+      if (replica.hasEnded) return
       replica.onceRevised(look)
       const { entry } = replica.applied.machine.reads.get({ area: AREAS.kv, key: KEY })
       if (entry !== undefined) this.#adopt(entry.value)
@@ -188,7 +185,7 @@ export class LayoutKeeper {
     this.#isCommitting = true
     try {
       const { result } = await this.#parts.router().execute(
-        { shard: SYSTEM },
+        { shard: SYSTEM, space: KEY },
         TXN,
         {
           compares: [

@@ -2,7 +2,7 @@
 // applied here, and by what peers said where those don't say it yet.
 
 import type { PeerId } from '../base/ids.ts'
-import type { Place } from '../core/groups/roster.ts'
+import type { GroupMember, Place } from '../core/groups/roster.ts'
 import { memberOf } from '../core/groups/roster.ts'
 import type { Message, ReplicaId } from '../core/raft/messages.ts'
 import type { Replica } from './replica.ts'
@@ -13,6 +13,8 @@ const DEAD_MAX = 1_024
 
 export class Places {
   readonly #senders = new Map<number, Map<ReplicaId, Place>>()
+  /** The members of each group as they were when they last changed. */
+  readonly #rosters = new Map<number, readonly GroupMember[]>()
   readonly #dead = new Map<number, Set<ReplicaId>>()
 
   of(replica: Replica, id: ReplicaId): Place | undefined {
@@ -47,12 +49,19 @@ export class Places {
     return this.#dead.get(group)?.has(id) === true
   }
 
-  /** The members of a group changed: what was only heard is of no use any more. */
-  membersChanged(replica: Replica): void {
+  /**
+   * The members of a group changed: what was only heard is of no use any more.
+   *
+   * @returns the members before
+   */
+  membersChanged(replica: Replica): readonly GroupMember[] {
+    const before = this.#rosters.get(replica.group) ?? []
+    this.#rosters.set(replica.group, replica.applied.roster.members)
     this.#senders.delete(replica.group)
     const dead = this.#dead.get(replica.group)
     for (const id of dead ?? []) {
       if (memberOf(replica.applied.roster, id) === undefined) dead?.delete(id)
     }
+    return before
   }
 }

@@ -13,7 +13,7 @@ import { encode } from '../core/machine/codec.ts'
 import { capability } from '../core/machine/operation.ts'
 import { RAFT_DEFAULTS } from '../core/raft/config.ts'
 import type { Trace } from '../core/raft/events.ts'
-import { NO_BYTES, NO_REPLICA } from '../core/raft/messages.ts'
+import { NO_BYTES, NO_REPLICA, createMessage } from '../core/raft/messages.ts'
 import type { ConfigChange, Entry, Message, ReplicaId } from '../core/raft/messages.ts'
 import { Raft } from '../core/raft/raft.ts'
 import type { GroupLog, GroupWrite } from '../storage/log-store.ts'
@@ -29,6 +29,8 @@ export const RAFT_TICK_MS = 100
 /** A leader speaks this often, in ticks; a follower waits so long, and up to twice that. */
 const HEARTBEAT_TICKS = 3
 const ELECTION_TICKS = 12
+/** A replica that hears no leader asks so often whether it is still a member. */
+const SILENT_TICKS = 20
 
 /** What a replica asks of its host. */
 export type ReplicaHost = {
@@ -70,6 +72,7 @@ export class Replica {
   readonly #reads: ReadWaits
   readonly #writer: LogWriter
   #leaderClock: LeaderClock | undefined
+  #silentTicks = 0
   #revisionWaits: (() => void)[] = []
   #ended: MeshError | undefined
   #install: { readonly index: number; readonly install: StateInstall; readonly note: Uint8Array } | undefined
@@ -124,6 +127,11 @@ export class Replica {
     return this.raft.state.role === 'leader'
   }
 
+  /** Whether it leads, or has heard its leader lately. */
+  get isLed(): boolean {
+    return this.leader !== NO_REPLICA && this.#silentTicks < SILENT_TICKS
+  }
+
   /** It leads, and has applied all that leaders before it committed. */
   get isReadyToLead(): boolean {
     return this.isLeader && this.#leaderClock !== undefined
@@ -151,6 +159,7 @@ export class Replica {
     this.#guard(() => {
       this.raft.tick()
       this.#tickMachine()
+      this.#askWhetherMember()
       if (this.#reads.tick() || this.raft.hasReady()) this.#host.wake(this)
     })
   }
@@ -159,6 +168,7 @@ export class Replica {
   step(message: Message): void {
     this.#guard(() => {
       this.raft.step(message)
+      if (message.from === this.leader) this.#silentTicks = 0
       this.#host.wake(this)
     })
   }
@@ -169,6 +179,20 @@ export class Replica {
       this.raft.reportUnreachable(replica)
       if (this.raft.hasReady()) this.#host.wake(this)
     })
+  }
+
+  /**
+   * Tells all members that it is here, when it has heard no leader for long: they answer if it is
+   * no member any more. A learner that was removed would never find out otherwise.
+   */
+  #askWhetherMember(): void {
+    this.#silentTicks = this.isLeader ? 0 : this.#silentTicks + 1
+    if (this.#silentTicks === 0) return
+    if (this.#silentTicks % SILENT_TICKS !== 0) return
+    for (const { replica: to } of this.applied.roster.members) {
+      const draft = { type: 'heartbeat-response', to } as const
+      if (to !== this.id) this.#host.send(this, createMessage(draft, this.id, this.term))
+    }
   }
 
   /** A message could not be sent. */

@@ -90,7 +90,7 @@ export class Router implements Shards {
     using deadline = this.#deadline(options)
     const encoded = encode(operation.args, args).slice()
     const group = this.#groupOf(target)
-    const space = 'space' in target ? target.space : NO_SPACE
+    const { space = NO_SPACE } = target
     const command = { space, operation: operation.name, version: operation.version, args: encoded }
     const done = await this.#executeOnce(group, command, deadline)
     return { revision: done.revision, result: decode(operation.result, done.result) }
@@ -107,7 +107,7 @@ export class Router implements Shards {
     const call: ShardCall = {
       kind: 'query',
       target: { group },
-      space: 'space' in target ? target.space : NO_SPACE,
+      space: target.space ?? NO_SPACE,
       name: query.name,
       version: query.version,
       args: encode(query.args, args).slice(),
@@ -229,9 +229,10 @@ export class Router implements Shards {
 
   #pick(group: number, call: ShardCall, isRead: boolean, attempt: number): PeerId | undefined {
     const { self, hints, server } = this.#parts
+    const isLocal = (call.kind === 'query' && call.isStale) || call.kind === 'locate'
+    if (isLocal && attempt === 0 && server.has(group)) return self
     // Any replica can read; the one here is nearest.
-    if (attempt === 0 && server.has(group) && (isRead || server.leads(group))) return self
-    if (call.kind === 'query' && call.isStale && server.has(group)) return self
+    if (attempt === 0 && (isRead ? server.isLed(group) : server.leads(group))) return self
     return hints.pick(group, attempt)
   }
 
@@ -265,8 +266,8 @@ export class Router implements Shards {
   }
 
   #groupOf(target: Target): number {
-    if ('space' in target) return this.shardOf(target.space) + 1
     const { shard } = target
+    if (shard === undefined) return this.shardOf(target.space) + 1
     if (shard === SYSTEM) return SYSTEM_GROUP
     if (Number.isInteger(shard) && shard >= 0 && shard < this.count) return shard + 1
     const accepted = `0 to ${this.count - 1}, or "${SYSTEM}"`

@@ -19,7 +19,7 @@ import type { Replica } from './replica.ts'
 /** Bodies of one peer that are worked on at once; those that wait for changes are among them. */
 const SERVED_PER_PEER_MAX = 4_096
 /** How long a read waits for a leader to confirm it. */
-const CONFIRM_MS = 5_000
+const CONFIRM_MS = 2_000
 
 export type ShardServerParts = {
   readonly network: Network
@@ -48,9 +48,14 @@ export class ShardServer {
     )
   }
 
-  /** Whether a replica here can answer reads. */
+  /** Whether a replica here can answer reads as it is. */
   has(group: number): boolean {
     return (this.#parts.host.replica(group)?.applied.index ?? 0) > 0
+  }
+
+  /** Whether it knows a leader, who could confirm that it is up to date. */
+  isLed(group: number): boolean {
+    return this.has(group) && this.#parts.host.replica(group)?.isLed === true
   }
 
   leads(group: number): boolean {

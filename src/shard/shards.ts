@@ -11,8 +11,13 @@ export const SYSTEM = 'system'
 /** A shard by its number, 0 to `count - 1`, or the system group. */
 export type ShardName = number | typeof SYSTEM
 
-/** Where a request goes: to the shard of a space (the bytes before the first slash), or to a shard. */
-export type Target = { readonly space: Uint8Array } | { readonly shard: ShardName }
+/**
+ * Where a request goes: to the shard of a space (the bytes before the first slash), or to a shard,
+ * there perhaps about a space.
+ */
+export type Target =
+  | { readonly space: Uint8Array; readonly shard?: undefined }
+  | { readonly shard: ShardName; readonly space?: Uint8Array | undefined }
 
 export type CallOptions = {
   /** Until the answer must be here, milliseconds; 10 s unless given. */

@@ -5,6 +5,7 @@ import type { PeerId, StoreId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
+import { memberOf } from '../core/groups/roster.ts'
 import type { Place } from '../core/groups/roster.ts'
 import type { Message, MessageType, ReplicaId } from '../core/raft/messages.ts'
 import type { Network, Unsubscribe } from '../net/network.ts'
@@ -72,9 +73,13 @@ export class Traffic {
     else this.#sendNow(replica, message)
   }
 
-  /** The members of a group are others now. */
+  /** The members of a group are others now: who went is told, for nobody else speaks to it. */
   membersChanged(replica: Replica): void {
-    this.#places.membersChanged(replica)
+    const { group, generation, applied } = replica
+    for (const { peer, store, replica: id } of this.#places.membersChanged(replica)) {
+      const isOut = memberOf(applied.roster, id) === undefined
+      if (isOut && replica.isLeader) this.#links.sendGone(peer, store, { group, generation, replica: id })
+    }
   }
 
   /** A replica has ended. */

@@ -1,0 +1,126 @@
+import { describe, expect, it } from 'vitest'
+import { utf8, fromUtf8 } from '../../src/base/bytes.ts'
+import { TXN } from '../../src/core/machine/kv.ts'
+import { GET } from '../../src/core/machine/own-queries.ts'
+import { AREAS } from '../../src/core/machine/state-keys.ts'
+import type { ShardLayer } from '../../src/shard/shard-layer.ts'
+import { ShardMesh } from './shard-mesh.ts'
+
+async function put(layer: ShardLayer, key: string, value: string, timeoutMs?: number): Promise<number> {
+  const { revision } = await layer.router.execute(
+    { space: utf8(key.split('/')[0] as string) },
+    TXN,
+    {
+      compares: [],
+      success: [{ kind: 'put', key: utf8(key), value: utf8(value), lease: 0 }],
+      failure: []
+    },
+    { timeoutMs }
+  )
+  return revision
+}
+
+async function get(layer: ShardLayer, key: string, isStale = false): Promise<string | undefined> {
+  const { result } = await layer.router.query(
+    { space: utf8(key.split('/')[0] as string) },
+    GET,
+    { area: AREAS.kv, key: utf8(key), revision: undefined },
+    { isStale }
+  )
+  return result.entry === undefined ? undefined : fromUtf8(result.entry.value)
+}
+
+describe('shards of several nodes', () => {
+  it('serve from one node alone', async () => {
+    const mesh = new ShardMesh()
+    const one = await mesh.add()
+    await mesh.clock.run(put(one.layer, 'a/x', '1'))
+    expect(await mesh.clock.run(get(one.layer, 'a/x'))).toBe('1')
+    await mesh.stop()
+  })
+
+  it('grow to three voters as nodes join, and answer from each of them', async () => {
+    const mesh = new ShardMesh()
+    const one = await mesh.add()
+    await mesh.clock.run(put(one.layer, 'a/x', '1'))
+    for (let count = 2; count <= 5; count++) {
+      await mesh.add()
+      await mesh.until(() => mesh.isSettled())
+    }
+    for (const { layer } of mesh.peers) {
+      expect(await mesh.clock.run(get(layer, 'a/x'))).toBe('1')
+      await mesh.clock.run(put(layer, 'b/y', '2'))
+    }
+    await mesh.stop()
+  })
+})
+
+describe('a mesh of five, three replicas for each group', () => {
+  const started = async (seed: number): Promise<ShardMesh> => {
+    const mesh = new ShardMesh({ seed })
+    for (let count = 0; count < 5; count++) await mesh.add()
+    await mesh.until(() => mesh.isSettled())
+    return mesh
+  }
+
+  it('goes on soon when a node that leads is switched off, and takes it back', async () => {
+    const mesh = await started(2)
+    const { clock } = mesh
+    for (let round = 0; round < 10; round++) {
+      const victim = mesh.peers[round % 5]!
+      const other = mesh.peers[(round + 1) % 5]!
+      await clock.run(victim.kill())
+      const startMs = clock.monotonicMs()
+      for (let key = 0; key < 8; key++) {
+        await clock.run(put(other.layer, `space-${key}/x`, `${round}`))
+      }
+      expect(clock.monotonicMs() - startMs).toBeLessThan(2_000)
+      await clock.run(victim.start())
+      await mesh.until(() => mesh.isSettled())
+      for (let key = 0; key < 8; key++) {
+        expect(await clock.run(get(victim.layer, `space-${key}/x`))).toBe(`${round}`)
+      }
+    }
+    await mesh.stop()
+  })
+
+  it('refuses with no-quorum while most are away, reads stale, and is well afterwards', async () => {
+    const mesh = await started(3)
+    const { clock } = mesh
+    const [first, ...others] = mesh.peers
+    for (let key = 0; key < 8; key++) await clock.run(put(first!.layer, `space-${key}/x`, '1'))
+    for (const { layer } of mesh.peers) {
+      expect(await clock.run(get(layer, 'space-1/x', true))).toBe('1')
+    }
+    for (const peer of others) await clock.run(peer.kill())
+    for (let key = 0; key < 8; key++) {
+      await expect(clock.run(put(first!.layer, `space-${key}/x`, '2', 3_000))).rejects.toMatchObject({
+        code: 'no-quorum'
+      })
+    }
+    for (const peer of others) await clock.run(peer.start())
+    await mesh.until(() => mesh.isSettled())
+    for (let key = 0; key < 8; key++) {
+      expect(['1', '2']).toContain(await clock.run(get(first!.layer, `space-${key}/x`)))
+    }
+    await mesh.stop()
+  })
+
+  it('replaces a node whose disks were lost, and one that left', async () => {
+    const mesh = await started(4)
+    const { clock } = mesh
+    const [first, second, third] = mesh.peers
+    for (let key = 0; key < 8; key++) await clock.run(put(first!.layer, `space-${key}/x`, '1'))
+    await clock.run(second!.kill())
+    second!.wipe()
+    await clock.run(second!.start())
+    await mesh.until(() => mesh.isSettled())
+    third!.isMember = false
+    await mesh.until(() => mesh.isSettled())
+    await mesh.until(() => [...third!.layer.host.replicas()].length === 0)
+    for (let key = 0; key < 8; key++) {
+      expect(await clock.run(get(second!.layer, `space-${key}/x`))).toBe('1')
+    }
+    await mesh.stop()
+  })
+})
