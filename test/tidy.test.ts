@@ -76,7 +76,7 @@ const ENTRY_POINTS = [
  * Reachable from tests alone: checks that run after each step of a simulation, and schemas that a
  * codec written by hand is held to.
  */
-const FOR_TESTS = /^src\/core\/[a-z-]+\/invariants\.ts$|^src\/wire\/generated\/raft\//
+const FOR_TESTS = /^src\/core\/[a-z-]+\/invariants\.ts$|^src\/wire\/generated\/(?:raft|shard)\//
 
 const isGenerated = (path: string): boolean => path.startsWith('src/wire/generated/')
 

@@ -18,6 +18,11 @@ import type { ProtocolOptions, RequestHandler } from '../src/net/network.ts'
 import { Node } from '../src/node/node.ts'
 import { MemoryBlockStore } from '../src/storage/memory/memory-block-store.ts'
 import { VirtualClock } from '../src/testing/virtual-clock.ts'
+import { RAFT_SERVED_MAX } from '../src/shard/peer-links.ts'
+import { SNAPSHOT_SERVED_MAX } from '../src/shard/snapshot-server.ts'
+import { SHARD_FRAME_BYTES_MAX, SHARD_PROTOCOL } from '../src/wire/shard.ts'
+import { RAFT_FRAME_BYTES_MAX, RAFT_PROTOCOL } from '../src/wire/shard-frame.ts'
+import { SNAPSHOT_FRAME_BYTES_MAX, SNAPSHOT_PROTOCOL } from '../src/wire/shard-snapshot.ts'
 import { CODECS, codeOf } from './wire/codecs.ts'
 import {
   allVectors,
@@ -46,6 +51,15 @@ function tableRows(text: string, first: string): string[][] {
     )
   }
   return rows
+}
+
+/** What protocols/shard says of its three streams. */
+function shardStreams(): { id: string; frameBytesMax: number; servedPerPeerMax: number }[] {
+  return tableRows(textOf('shard/README.md'), 'Stream').map(([id = '', frame = '', max]) => ({
+    id,
+    frameBytesMax: parseSize(frame),
+    servedPerPeerMax: Number(max)
+  }))
 }
 
 /** What a real node registers, protocol by protocol. */
@@ -175,7 +189,13 @@ describe('what the documents state', () => {
       const [id = '', , , , , frameMax = ''] = row
       if (id !== '—') stated.set(id, parseSize(frameMax))
     }
-    const served = [...servedProtocols()].map(([id, { frameBytesMax }]) => [id, frameBytesMax])
+    const served = new Map(
+      [...servedProtocols()].map(([id, { frameBytesMax }]) => [id, frameBytesMax])
+    )
+    // Until a node has shards, it serves none of these.
+    for (const { id, frameBytesMax } of shardStreams()) {
+      if (served.has(id)) stated.set(id, frameBytesMax)
+    }
 
     expect(Object.fromEntries(stated)).toEqual(Object.fromEntries(served))
   })
@@ -197,6 +217,22 @@ describe('what the documents state', () => {
       if (id === '—') continue
       const [, stated] = /(\d+) (?:requests|messages) of a stream/.exec(text) ?? []
       expect([name, Number(stated)]).toEqual([name, served.get(id)?.servedPerPeerMax])
+    }
+  })
+
+  it('the streams of shards, their limits and how many requests are served at once', () => {
+    const served = servedProtocols()
+    const stated = shardStreams()
+    expect(stated.map(({ id, frameBytesMax }) => [id, frameBytesMax])).toEqual([
+      [RAFT_PROTOCOL, RAFT_FRAME_BYTES_MAX],
+      [SHARD_PROTOCOL, SHARD_FRAME_BYTES_MAX],
+      [SNAPSHOT_PROTOCOL, SNAPSHOT_FRAME_BYTES_MAX]
+    ])
+    expect(stated[0]?.servedPerPeerMax).toBe(RAFT_SERVED_MAX)
+    expect(stated[2]?.servedPerPeerMax).toBe(SNAPSHOT_SERVED_MAX)
+    for (const { id, servedPerPeerMax } of stated) {
+      if (served.has(id))
+        expect([id, servedPerPeerMax]).toEqual([id, served.get(id)?.servedPerPeerMax])
     }
   })
 

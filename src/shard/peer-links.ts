@@ -1,5 +1,5 @@
 // Carries the messages of all groups of this node to its peers and back, one frame for each peer and
-// turn of the event loop: protocols/shard, rules S-1 to S-5.
+// turn of the event loop: protocols/shard, rules S-2 to S-6.
 
 import { errorMessage } from '../base/errors.ts'
 import type { Clock, Timer } from '../base/clock.ts'

@@ -99,7 +99,7 @@ describe('frames', () => {
     expect(b.links.counts()).toMatchObject({ framesReceived: 1, malformed: 0 })
   })
 
-  it('go to each peer alone, and to each of its stores', async () => {
+  it('S-3 go to each peer alone, and to each of its stores', async () => {
     const { clock, ends } = await mesh()
     const [a, b, c] = ends
     a.links.send(b.network.peerId, beat(1))
@@ -152,7 +152,7 @@ describe('frames', () => {
 })
 
 describe('bad frames', () => {
-  it('S-1 are dropped, counted and logged once in a while', async () => {
+  it('S-4 are dropped, counted and logged once in a while', async () => {
     const { clock, ends } = await mesh()
     const [a, b] = ends
     for (let round = 0; round < 5; round++) {

@@ -332,7 +332,7 @@ describe('S-11 a chunk', () => {
   }
 
   it('that is damaged twice fails the transfer, and nothing of it is written', async () => {
-    const { clock, installed, offer, pull } = await rig({
+    const { clock, installed, offer, pull, requests } = await rig({
       meddle: (number, body) => (number >= 3 ? flip(body) : body)
     })
     const { snapshotId } = await offer(new TestSnapshot(PAIRS))
@@ -341,6 +341,7 @@ describe('S-11 a chunk', () => {
     expect(error.code).toBe('corrupt')
     expectPairs(installed, PAIRS.slice(0, installed.length))
     expect(installed.length).toBe(12)
+    expect(requests()).toBe(4)
   })
 
   it.each([

@@ -59,20 +59,35 @@ import {
   encodeSnapshot
 } from '../../src/wire/raft.ts'
 
+import { decodeShardRequest, encodeShardRequest } from '../../src/wire/shard.ts'
+import { decodeRaftFrame, encodeRaftFrame } from '../../src/wire/shard-frame.ts'
+import { decodeShardReply, encodeShardReply } from '../../src/wire/shard-reply.ts'
+import {
+  decodeChunk,
+  decodeChunkRequest,
+  decodeSnapshotHandle,
+  encodeChunk,
+  encodeChunkRequest,
+  encodeSnapshotHandle
+} from '../../src/wire/shard-snapshot.ts'
+
 /** Bytes anywhere in a value as hexadecimal behind `hex:`, and back. */
 function withBytes<T>(parts: {
-  decode: (bytes: Uint8Array) => T
+  decode: (bytes: Uint8Array, context: Context) => T
   encode: (value: T) => Uint8Array
 }): Codec {
   const isHex = (value: unknown): value is string =>
     typeof value === 'string' && value.startsWith('hex:')
   return {
-    decode: (bytes) => {
+    decode: (bytes, context = {}) => {
       // Not the second argument: a Buffer has become something else by then.
-      const text = JSON.stringify(parts.decode(bytes), function (this: object, key: string) {
-        const value = (this as Record<string, unknown>)[key]
-        return value instanceof Uint8Array ? `hex:${toHex(value)}` : value
-      })
+      const text = JSON.stringify(
+        parts.decode(bytes, context),
+        function (this: object, key: string) {
+          const value = (this as Record<string, unknown>)[key]
+          return value instanceof Uint8Array ? `hex:${toHex(value)}` : value
+        }
+      )
       return JSON.parse(text) as unknown
     },
     encode: (value) => {
@@ -86,7 +101,7 @@ function withBytes<T>(parts: {
 
 /** What a vector may say besides its bytes. */
 type Context = {
-  /** How many ids the request had that a block reply answers. */
+  /** How many ids or calls the request had that a reply answers. */
   asked?: number | undefined
   /** Longest frame accepted. */
   frameBytesMax?: number | undefined
@@ -214,6 +229,20 @@ export const CODECS: Readonly<Record<string, Readonly<Record<string, Codec>>>> =
     HardState: withBytes({ decode: decodeHardState, encode: encodeHardState }),
     Snapshot: withBytes({ decode: decodeSnapshot, encode: encodeSnapshot }),
     Message: withBytes({ decode: decodeRaftMessage, encode: encodeRaftMessage })
+  },
+  shard: {
+    RaftFrame: withBytes({ decode: decodeRaftFrame, encode: encodeRaftFrame }),
+    Request: withBytes({
+      decode: (bytes) => ({ calls: decodeShardRequest(bytes) }),
+      encode: ({ calls }) => encodeShardRequest(calls)
+    }),
+    Reply: withBytes({
+      decode: (bytes, { asked }) => ({ results: decodeShardReply(bytes, asked ?? 1) }),
+      encode: ({ results }) => encodeShardReply(results)
+    }),
+    SnapshotHandle: withBytes({ decode: decodeSnapshotHandle, encode: encodeSnapshotHandle }),
+    ChunkRequest: withBytes({ decode: decodeChunkRequest, encode: encodeChunkRequest }),
+    Chunk: withBytes({ decode: decodeChunk, encode: encodeChunk })
   },
   log: {
     SegmentHead: withBytes({ decode: decodeOneHead, encode: encodeOneHead }),

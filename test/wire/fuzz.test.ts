@@ -17,6 +17,14 @@ import {
 import { CODECS, Incomplete } from './codecs.ts'
 import { catalogArb, recordArb, segmentHeadArb, updateArb } from './log-values.ts'
 import { entryArb, hardStateArb, membersArb, messageArb, snapshotArb } from './raft-values.ts'
+import {
+  callsArb,
+  chunkArb,
+  chunkRequestArb,
+  frameArb,
+  handleArb,
+  resultsArb
+} from './shard-values.ts'
 import { allVectors, bytesOf } from './vector-files.ts'
 
 const ALLOWED: readonly ErrorCode[] = ['invalid-data', 'invalid-argument', 'too-large']
@@ -309,6 +317,12 @@ const VALUES: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   'raft HardState': hardStateArb.map(asJson),
   'raft Snapshot': snapshotArb.map(asJson),
   'raft Message': messageArb.map(asJson),
+  'shard RaftFrame': frameArb.map(asJson),
+  'shard Request': callsArb.map((calls) => asJson({ calls })),
+  'shard Reply': resultsArb.map((results) => asJson({ results })),
+  'shard SnapshotHandle': handleArb.map(asJson),
+  'shard ChunkRequest': chunkRequestArb.map(asJson),
+  'shard Chunk': chunkArb.map(asJson),
   'log SegmentHead': segmentHeadArb.map(asJson),
   'log Record': recordArb.map(asJson),
   'log Update': updateArb.map(asJson),
@@ -343,10 +357,10 @@ describe.each(decoders)('encoding $protocol $message', ({ protocol, message, cod
     if (values === undefined) return
     fc.assert(
       fc.property(values, (value) => {
-        const { held } = value as { held?: unknown[] }
+        const { held, results } = value as { held?: unknown[]; results?: unknown[] }
         const bytes = codec.encode(value)
         const before = bytes.slice()
-        expect(codec.decode(bytes, { asked: held?.length })).toEqual(
+        expect(codec.decode(bytes, { asked: (held ?? results)?.length })).toEqual(
           // fast-check makes objects without a prototype, which JSON doesn't.
           JSON.parse(JSON.stringify(value))
         )
