@@ -14,6 +14,15 @@ export type {
   PutProgress,
   PutResult
 } from './services/files/files.ts'
+export { connect, type ConnectOptions, type RemoteNode } from './api/remote/connect.ts'
+export { compare, op, type TxnOutcome } from './services/kv/txn.ts'
+export type { Kv, PutOptions, ReadOptions } from './services/kv/kv.ts'
+export type { KvEntry } from './services/kv/entry.ts'
+export type { Key, Selector, Value } from './services/kv/key.ts'
+export type { ListPage } from './services/kv/list.ts'
+export type { Watch, WatchEvent, WatchOptions } from './services/kv/watch.ts'
+export type { Lease } from './services/leases/leases.ts'
+export type { AcquireOptions, HolderInfo, Lock, Locks } from './services/locks/locks.ts'
 export type { Blocks, BlocksStatus } from './blocks/blocks.ts'
 export { MeshError, isMeshError, type ErrorCode } from './base/errors.ts'
 export type { Logger, LogFields } from './base/log.ts'

@@ -1,16 +1,18 @@
 // The local HTTP API: what the CLI and other programs on this machine talk to. Loopback only, with
 // a token from the data folder, and deaf to web pages.
 
-import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
-import { utf8 } from '../base/bytes.ts'
 import { errorMessage, MeshError, toMeshError, type ErrorCode } from '../base/errors.ts'
 import { peerId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
 import { parseSize } from '../base/units.ts'
 import type { Node } from '../node/node.ts'
+import type { Shards } from '../shard/shards.ts'
+import { authorize } from './authorize.ts'
 import { diagnose } from './doctor.ts'
+import { serveConnections } from './remote/connection-server.ts'
 
 export type HttpApi = {
   readonly url: string
@@ -65,7 +67,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
 
 /** @param options.host a loopback address; @param options.port 0 takes a free one */
 export async function serveHttpApi(
-  components: { node: Node; log: Logger },
+  components: { node: Node & { readonly shards?: Shards }; log: Logger },
   options: { host: string; port: number }
 ): Promise<HttpApi> {
   const token = randomBytes(24).toString('base64url')
@@ -75,6 +77,7 @@ export async function serveHttpApi(
   server.maxConnections = CONNECTIONS_MAX
   // A put may take as long as it takes.
   server.requestTimeout = 0
+  const connections = serveConnections(server, { ...components, token })
   const port = await listen(server, options)
   const host = options.host.includes(':') ? `[${options.host}]` : options.host
   return {
@@ -84,6 +87,7 @@ export async function serveHttpApi(
       await new Promise<void>((resolve) => {
         server.close(() => resolve())
         server.closeAllConnections()
+        connections.close()
       })
     }
   }
@@ -139,21 +143,6 @@ async function answer(
       components.log.debug('api.failed', { url: request.url, reason: errorMessage(error) })
     }
     sendError(response, toMeshError(error))
-  }
-}
-
-/** A page in a browser can reach loopback, but not with this token, host and without an origin. */
-function authorize(request: IncomingMessage, token: string): void {
-  const host = (request.headers.host ?? '').replace(/:\d+$/, '')
-  const isLocal = ['127.0.0.1', 'localhost', '[::1]'].includes(host)
-  const given = utf8(request.headers.authorization ?? '')
-  const wanted = utf8(`Bearer ${token}`)
-  const matches = given.length === wanted.length && timingSafeEqual(given, wanted)
-  if (!matches || !isLocal || request.headers.origin !== undefined) {
-    throw new MeshError(
-      'unauthorized',
-      'The local API wants the token from the data folder (api.json)'
-    )
   }
 }
 

@@ -14,6 +14,8 @@ type RequestContext = {
   readonly peer: PeerId
   /** Aborted when the caller cancels, its deadline passes or the stream breaks. */
   readonly signal: AbortSignal
+  /** What the caller gives for it, milliseconds; a one-way message has none. */
+  readonly timeoutMs?: number | undefined
 }
 
 /**
@@ -45,6 +47,11 @@ export type RequestOptions = {
   /** Until the answer must be here; sent along, so that the far end gives up too. */
   timeoutMs: number
   signal?: AbortSignal | undefined
+}
+
+export type NotifyOptions = {
+  /** Wait until the queue of the stream is short, so that what is sent meanwhile goes first. */
+  waitsForRoom?: boolean
 }
 
 export type FoundPeer = { peer: PeerId; addresses: readonly Address[] }
@@ -85,7 +92,7 @@ export type Network = {
    *
    * @returns whether it was handed to a stream: false when the peer is away or its queue is full.
    */
-  notify(peer: PeerId, protocol: string, body: Body): Promise<boolean>
+  notify(peer: PeerId, protocol: string, body: Body, options?: NotifyOptions): Promise<boolean>
 
   /** Best effort, unordered, no replay: hints only. Also from peers that this node isn't connected to. */
   subscribe(topic: string, listener: (data: Uint8Array, from: PeerId) => void): Unsubscribe

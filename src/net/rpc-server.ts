@@ -92,7 +92,8 @@ export class RpcServer {
           )
         : undefined
     try {
-      const body = await handler(call.body, { peer, signal: controller.signal })
+      const timeoutMs = call.kind === 'request' ? call.timeoutMs : undefined
+      const body = await handler(call.body, { peer, signal: controller.signal, timeoutMs })
       if (call.kind === 'request')
         await this.#respond({ kind: 'response', id, body }, controller.signal)
     } catch (error) {

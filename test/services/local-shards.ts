@@ -3,6 +3,7 @@
 
 import type { Clock, Timer } from '../../src/base/clock.ts'
 import { MeshError } from '../../src/base/errors.ts'
+import { shardOf } from '../../src/core/groups/shard-of.ts'
 import { decode, encode } from '../../src/core/machine/codec.ts'
 import { encodeCommand } from '../../src/core/machine/command.ts'
 import type { Answer, Request } from '../../src/core/machine/command.ts'
@@ -86,9 +87,7 @@ export class LocalShards implements Shards {
   }
 
   shardOf(space: Uint8Array): number {
-    let hash = 0x811c9dc5
-    for (const byte of space) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0
-    return hash % this.count
+    return shardOf(space, this.count)
   }
 
   /** @returns the machine of a shard, to look at. */
@@ -121,7 +120,7 @@ export class LocalShards implements Shards {
   ): Promise<Answered<Result>> {
     const shard = this.#shardOf(target)
     const { name, version } = operation
-    const space = 'space' in target ? target.space.slice() : NO_SPACE
+    const space = target.space?.slice() ?? NO_SPACE
     const asked = { space, operation: name, version, args: encode(operation.args, args).slice() }
     const answer = await this.#call(name, options, shard.request(asked))
     if (answer.kind === 'refused') throw answer.error
@@ -221,12 +220,8 @@ export class LocalShards implements Shards {
   }
 
   #shardOf(target: Target): Shard {
-    const index =
-      'space' in target
-        ? this.shardOf(target.space)
-        : target.shard === SYSTEM
-          ? this.count
-          : target.shard
+    const { shard: name = this.shardOf(target.space ?? NO_SPACE) } = target
+    const index = name === SYSTEM ? this.count : name
     const shard = this.#shards[index]
     if (shard === undefined) throw new MeshError('not-found', `There is no shard ${index}`)
     return shard

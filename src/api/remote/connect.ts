@@ -1,0 +1,88 @@
+// What a program that is no node uses: the services of a mesh over a connection to one of its nodes.
+
+import { MeshError } from '../../base/errors.ts'
+import { silentLogger } from '../../base/log.ts'
+import type { Logger } from '../../base/log.ts'
+import { SECOND_MS } from '../../base/units.ts'
+import { readApiFile } from '../../node/data-folder.ts'
+import { systemClock } from '../../node/system-clock.ts'
+import { Kv } from '../../services/kv/kv.ts'
+import { Locks } from '../../services/locks/locks.ts'
+import { openConnection } from './connection-client.ts'
+import type { ApiAddress } from './connection-client.ts'
+import { RemoteShards } from './remote-shards.ts'
+
+const CONNECT_MS: number = 10 * SECOND_MS
+
+export type ConnectOptions = (
+  | ApiAddress
+  /** The node's data folder: found there again when the node was restarted. */
+  | { readonly dataDir: string }
+) & {
+  /** Ends the attempt to connect. */
+  readonly signal?: AbortSignal | undefined
+  readonly logger?: Logger | undefined
+}
+
+/** The services of a mesh. Holds a connection, and the process with it, until it is closed. */
+export class RemoteNode {
+  readonly kv: Kv
+  readonly locks: Locks
+  readonly #shards: RemoteShards
+
+  /** Made by {@link connect}. */
+  constructor(shards: RemoteShards, log: Logger) {
+    const components = { shards, clock: systemClock, log }
+    this.kv = new Kv(components)
+    this.locks = new Locks(components)
+    this.#shards = shards
+  }
+
+  /** Gives locks and leases back and ends the connection. Idempotent. */
+  async close(): Promise<void> {
+    await Promise.all([this.kv.stop(), this.locks.stop()])
+    this.#shards.stop()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+/**
+ * Connects to a node of this machine. When the connection breaks it is made again; commands that
+ * were under way then reject with `unreachable`, and may have been done.
+ *
+ * @example
+ * ```ts
+ * await using mesh = await connect({ dataDir: '/home/pi/.atoll' })
+ * await mesh.kv.put('config/colour', 'blue')
+ * ```
+ * @throws unreachable, unauthorized, unsupported-protocol, invalid-argument, or the signal's reason
+ */
+export async function connect(options: ConnectOptions): Promise<RemoteNode> {
+  const log = options.logger ?? silentLogger
+  const open = async ({ signal }: { signal: AbortSignal }): ReturnType<typeof openConnection> => {
+    return await openConnection(await addressOf(options), { signal })
+  }
+  const late = new AbortController()
+  const timer = systemClock.after(CONNECT_MS, () =>
+    late.abort(new MeshError('unreachable', `The node did not answer within ${CONNECT_MS} ms`))
+  )
+  try {
+    const signals = options.signal === undefined ? [] : [options.signal]
+    const first = await open({ signal: AbortSignal.any([late.signal, ...signals]) })
+    return new RemoteNode(new RemoteShards({ open, clock: systemClock, log }, first), log)
+  } finally {
+    timer.cancel()
+  }
+}
+
+async function addressOf(options: ConnectOptions): Promise<ApiAddress> {
+  if ('api' in options) return options
+  const { dataDir } = options
+  const file = await readApiFile(dataDir)
+  if (file !== undefined) return { api: file.url, token: file.token }
+  const advice = 'Start one with "atoll up", or name another folder'
+  throw new MeshError('unreachable', `No node runs in ${dataDir}. ${advice}`)
+}
