@@ -168,7 +168,7 @@ export class LayeredStateStore implements StateStore {
     if (this.#state !== 'open') {
       throw new MeshError('stopped', 'Cannot commit to the state: its store is closed')
     }
-    if (group.exists || this.#recorded.size + this.#dirty.size < LOG_GROUP_COUNT_MAX) return
+    if (group.exists || this.groups().length < LOG_GROUP_COUNT_MAX) return
     const message = `Cannot begin group ${group.id}: there are ${LOG_GROUP_COUNT_MAX} already`
     throw new MeshError('overloaded', message)
   }

@@ -40,20 +40,29 @@ export type RecoveredState = {
  */
 export async function openMedium(medium: StateMedium): Promise<RecoveredState> {
   const { wasSetAside } = await medium.open()
-  let found = await recoverState(medium)
-  let isIncomplete = wasSetAside || found.isIncomplete
+  try {
+    const found = await readAndWrite(medium)
+    await medium.opened()
+    return { ...found, isIncomplete: wasSetAside || found.isIncomplete }
+  } catch (error) {
+    await medium.close()
+    throw error
+  }
+}
+
+async function readAndWrite(medium: StateMedium): Promise<RecoveredState> {
+  const found = await recoverState(medium)
   try {
     await medium.write([storeRecord(found.groups.map(({ id }) => id))])
+    return found
   } catch (error) {
     if (!isMeshError(error, 'corrupt')) throw error
     // It can be read and takes nothing more: of no use, and the groups can be rebuilt.
     await medium.setAside(error.message)
-    isIncomplete = true
-    found = await recoverState(medium)
+    const empty = await recoverState(medium)
     await medium.write([storeRecord([])])
+    return { ...empty, isIncomplete: true }
   }
-  await medium.opened()
-  return { ...found, isIncomplete }
 }
 
 async function recoverState(medium: StateMedium): Promise<RecoveredState> {

@@ -227,7 +227,10 @@ export class StoredGroupState implements GroupState {
   }
 
   #slotReads(medium: OrderedReads, slot: number): SlotReads {
-    return new SlotReads(medium, slot, (error) => this.#host.damaged(this.id, error))
+    return new SlotReads(medium, slot, (error) =>
+      // An old snapshot may read what the group isn't any more.
+      this.#record?.slot === slot ? this.#host.damaged(this.id, error) : error
+    )
   }
 
   #assertReadable(): void {

@@ -1,8 +1,8 @@
 // One LMDB file as the medium of a state store. (D-12, D-17)
 //
-// What is known of `lmdb` 3.5 on Node.js 24: writes of one turn of the event loop go to its own thread
-// and are committed together or not at all; `transaction()` never resolves, and a synchronous transaction
-// waits for the disk on the main thread. So all changes of a write are issued in one turn.
+// What is known of `lmdb` 3.5 on Node.js 24: `batch()` puts its writes into one transaction, which its own
+// thread commits. `transaction()` never resolves, a synchronous transaction waits for the disk on the main
+// thread, and writes that are batched by turns of the event loop leave a promise that nobody can catch.
 
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,6 +13,7 @@ import { MeshError, errorMessage } from '../../../base/errors.ts'
 import { KIB, MIB } from '../../../base/units.ts'
 import { compareBytes, type KeyRange, type Pair } from '../../../core/machine/ordered-state.ts'
 import type { MediumChange, MediumReader, StateMedium } from '../../state/state-medium.ts'
+import { nodeFileOps } from '../file-ops.ts'
 import type { StateFolder } from './state-folder.ts'
 
 /** With pages of 4 KiB a key has at most 1,978 bytes, which the store's own keys may have. */
@@ -23,8 +24,11 @@ const MAP_BYTES: number = 64 * 1_024 * MIB
 const READERS_MAX = 1_024
 
 const MAP_FULL = -30_792
+const EIO = 5
 const ENOSPC = 28
 const EDQUOT = 122
+/** LMDB calls it EIO when a full disk takes a part of what is written; it writes more than values. */
+const ROOM_BYTES: number = MIB
 /** Page not found, corrupted, version mismatch, invalid: bytes that make no sense. */
 const DAMAGE_CODES: readonly unknown[] = [-30_797, -30_796, -30_794, -30_793]
 
@@ -84,20 +88,22 @@ export class LmdbMedium implements StateMedium {
     for (const { value } of changes) length += value?.length ?? 0
     const values = Buffer.allocUnsafeSlow(Math.max(1, length))
     let end = 0
-    let done: Promise<boolean> | undefined
-    for (const { key, value } of changes) {
-      if (value === undefined) done = database.remove(key)
-      else {
-        const begin = end
-        values.set(value, begin)
-        end += value.length
-        done = database.put(key, values.subarray(begin, end))
-      }
-    }
     try {
-      await done
+      await database.batch(() => {
+        for (const { key, value } of changes) {
+          if (value === undefined) void database.remove(key)
+          else {
+            const begin = end
+            values.set(value, begin)
+            end += value.length
+            void database.put(key, values.subarray(begin, end))
+          }
+        }
+      })
     } catch (error) {
-      throw storageFailure(`write the state in ${this.#path}`, await causeOf(error))
+      const cause = await causeOf(error)
+      const isShort = codeOf(cause) === EIO && (await this.#freeBytes()) < length + ROOM_BYTES
+      throw storageFailure(`write the state in ${this.#path}`, cause, isShort)
     }
     database.resetReadTxn()
   }
@@ -119,6 +125,10 @@ export class LmdbMedium implements StateMedium {
     return statSync(join(this.#path, 'data.mdb'), { throwIfNoEntry: false })?.size ?? 0
   }
 
+  async #freeBytes(): Promise<number> {
+    return await nodeFileOps.freeBytes(this.#path).catch(() => Infinity)
+  }
+
   #openDatabase(): void {
     try {
       this.#database = open({
@@ -133,7 +143,7 @@ export class LmdbMedium implements StateMedium {
         maxReaders: READERS_MAX,
         // A write then resolves when it is on the disk.
         overlappingSync: false,
-        eventTurnBatching: true
+        eventTurnBatching: false
       })
     } catch (error) {
       throw storageFailure(`open the state in ${this.#path}`, error)
@@ -260,11 +270,11 @@ async function causeOf(error: unknown): Promise<unknown> {
   }
 }
 
-function storageFailure(what: string, cause: unknown): MeshError {
+function storageFailure(what: string, cause: unknown, isShort = false): MeshError {
   const code = codeOf(cause)
   const message = `Cannot ${what}: ${errorMessage(cause)}`
   if (DAMAGE_CODES.includes(code)) return new MeshError('corrupt', message, { cause })
-  if (isFull(code)) {
+  if (isFull(code) || isShort) {
     return new MeshError('disk-full', `${message}; free some space, then start again`, { cause })
   }
   return new MeshError('storage-failed', `${message}; look at the disk, then start again`, {
