@@ -304,6 +304,7 @@ describe('nextStep() hands over before the leader is demoted', () => {
   })
 
   it('also when the layout says that its own store is another', () => {
+    expect(step({ voters: '1a 2b', desired: 'a2 b' })).toBe('add-learner 3')
     expect(step({ voters: '1a 2b', learners: '3a2', desired: 'a2 b' })).toBe('transfer 2')
   })
 })
