@@ -16,6 +16,8 @@ import { MemoryNetwork } from '../src/net/memory/memory-network.ts'
 import { MemoryWorld } from '../src/net/memory/memory-world.ts'
 import type { ProtocolOptions, RequestHandler } from '../src/net/network.ts'
 import { Node } from '../src/node/node.ts'
+import { MemoryLogStore } from '../src/storage/memory/memory-log-store.ts'
+import { MemoryStateStore } from '../src/storage/memory/memory-state-store.ts'
 import { MemoryBlockStore } from '../src/storage/memory/memory-block-store.ts'
 import { VirtualClock } from '../src/testing/virtual-clock.ts'
 import { RAFT_SERVED_MAX } from '../src/shard/peer-links.ts'
@@ -81,14 +83,22 @@ function servedProtocols(): Map<string, ProtocolOptions> {
   const journal = {
     remember: async () => {},
     saveSelf: async () => {},
-    scrub: { load: () => Promise.resolve(undefined), save: async () => {} }
+    scrub: { load: () => Promise.resolve(undefined), save: async () => {} },
+    saveLayout: async () => {},
+    saveLog: async () => {}
+  }
+  const stores = {
+    logStore: new MemoryLogStore({ clock }),
+    stateStore: new MemoryStateStore({ clock }),
+    defer: () => {}
   }
   const store = new MemoryBlockStore({}, { capacityBytes: GIB, arcCount: 4_096 })
   // Made and never started: the constructor registers what it serves.
   void new Node(
-    { network, store, clock, random, log: silentLogger, journal },
+    { network, store, clock, random, log: silentLogger, journal, ...stores },
     {
       founding: foundMesh(identity, { createdMs: 0, nonce: new Uint8Array(16) }),
+      hasLog: false,
       self: {
         peerId: peerId(identity.peerId),
         incarnation: 1,

@@ -28,8 +28,6 @@ export type MemberDriverComponents = {
   random: Random
   log: Logger
   onEvents: (events: readonly MembershipEvent[]) => void
-  /** Something that placement depends on has changed. */
-  onPlacementChanged: () => void
 }
 
 export class MemberDriver {
@@ -147,9 +145,8 @@ export class MemberDriver {
 
   /** Does what the core wants done. */
   #act(): void {
-    const { send, events, changed } = this.core.take()
+    const { send, events } = this.core.take()
     for (const { to, message } of send) void this.#send(to, message)
-    if (changed) this.#components.onPlacementChanged()
     if (events.length > 0) this.#components.onEvents(events)
   }
 

@@ -6,6 +6,7 @@ import { errorMessage, MeshError } from '../base/errors.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
+import type { CommittedLayout } from '../core/groups/committed-layout.ts'
 import type { MembershipConfig } from '../core/membership/config.ts'
 import type { MembershipEvent, SelfChange } from '../core/membership/effects.ts'
 import {
@@ -86,8 +87,7 @@ export class Mesh implements MeshView {
         clock,
         random,
         log,
-        onEvents: (events) => this.#onEvents(events),
-        onPlacementChanged: () => this.#layouts.changed()
+        onEvents: (events) => this.#onEvents(events)
       },
       {
         config: options.membership,
@@ -102,13 +102,7 @@ export class Mesh implements MeshView {
       write: components.remember
     })
     const { arcCount, replication } = options.founding.genesis
-    this.#layouts = new Layouts(
-      {
-        clock,
-        table: () => ({ members: this.members(), version: this.#driver.core.layoutVersion })
-      },
-      { arcCount, replication }
-    )
+    this.#layouts = new Layouts({ arcCount, replication })
     this.#hello = new HelloExchange({
       network,
       log,
@@ -162,7 +156,6 @@ export class Mesh implements MeshView {
     this.#running = false
     this.#discovery.stop()
     this.#driver.stop()
-    this.#layouts.stop()
     for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe()
     await this.#keeper.stop()
   }
@@ -170,9 +163,7 @@ export class Mesh implements MeshView {
   /** Resolves when this node knows its mesh: from the last run, or by the first answer of a member. */
   async joined(): Promise<void> {
     await this.#joined.promise
-    // Not a moment later: a layout of this node alone would acknowledge a block with one copy.
-    this.#layouts.update()
-    // Nor may the next start know nobody: it would serve as if it were alone.
+    // The next start may not know nobody: it would wait for an address.
     await this.#keeper.flush()
   }
 
@@ -206,10 +197,9 @@ export class Mesh implements MeshView {
     this.#driver.step({ kind: 'update-self', change })
   }
 
-  /** Says that this node wants out: it owns nothing from now on, and hands its blocks over. */
+  /** Says that this node wants out: the next layout is without it. */
   beginLeave(): void {
     this.#driver.step({ kind: 'leave-begin' })
-    this.#layouts.update()
   }
 
   /** Says that this node has left. */
@@ -233,6 +223,11 @@ export class Mesh implements MeshView {
     }
     this.#driver.step({ kind: 'evict', peer })
     await this.#driver.publish(peer)
+  }
+
+  /** A layout was committed. */
+  commitLayout({ version, blocks }: CommittedLayout): void {
+    this.#layouts.commit(version, blocks)
   }
 
   layout(): LayoutView {

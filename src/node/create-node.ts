@@ -16,6 +16,8 @@ import { keyOfSeed } from '../net/libp2p/key.ts'
 import { createLibp2pNetwork } from '../net/libp2p/libp2p-network.ts'
 import type { Address } from '../net/network.ts'
 import { FileBlockStore } from '../storage/file/file-block-store.ts'
+import { FileLogStore } from '../storage/file/log/file-log-store.ts'
+import { FileStateStore } from '../storage/file/state/file-state-store.ts'
 import { DataFolder, type NodeFile } from './data-folder.ts'
 import { AGENT, Node, type NodeJournal } from './node.ts'
 import {
@@ -178,6 +180,7 @@ async function startNode(
   context: Context
 ): Promise<LocalNode> {
   const { resolved, options, log } = context
+  await folder.checkLog()
   const { file, identity } = folder
   const clock: Clock = systemClock
   const network = await createLibp2pNetwork(
@@ -215,7 +218,10 @@ async function startNode(
       clock,
       random: createRandom(randomBytes(4).readUInt32LE()),
       log,
-      journal: journalOf(folder)
+      journal: journalOf(folder),
+      logStore: new FileLogStore({ clock, logger: log }, { dir: folder.dir }),
+      stateStore: new FileStateStore({ clock, logger: log }, { dir: folder.dir }),
+      defer: (task) => void setImmediate(task)
     },
     {
       founding,
@@ -223,6 +229,8 @@ async function startNode(
       membership: resolved.membership,
       join: resolved.join,
       remembered: await rememberedOf(folder, log),
+      layout: await folder.layout(),
+      hasLog: file.hasLog,
       onWaiting: options.onWaiting
     }
   )
@@ -247,7 +255,9 @@ function journalOf(folder: DataFolder): NodeJournal {
     saveSelf: async ({ incarnation, revision, status }) => {
       await folder.save({ incarnation, revision, left: status === 'left' })
     },
-    scrub: folder.scrubJournal()
+    scrub: folder.scrubJournal(),
+    saveLayout: async (encoded) => await folder.saveLayout(encoded),
+    saveLog: async () => await folder.save({ hasLog: true })
   }
 }
 

@@ -2,15 +2,18 @@
 //
 //   node.json   format, store id, mesh, name, zone, capacity, …     key        Ed25519 seed, 0600
 //   genesis     the mesh's signed genesis record                    members    the last member table
-//   scrub.json  where the scrub is                                  api.json   address and token, 0600
-//   blocks/     the block store                                     lock/      one process at a time
+//   scrub.json  where the scrub is                                  layout     the last one heard of
+//   blocks/     the block store                                     api.json   address and token, 0600
+//   log/        the log of all groups                               lock/      one process at a time
+//   state/      what the groups' replicas have applied
 
 import { randomBytes } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { fromUtf8, utf8 } from '../base/bytes.ts'
 import { errorMessage, MeshError } from '../base/errors.ts'
 import { storeId, type StoreId } from '../base/ids.ts'
+import { KIB } from '../base/units.ts'
 import type { Member, MemberUpdate } from '../core/membership/member.ts'
 import type { ScrubJournal, ScrubState } from '../blocks/scrub.ts'
 import { checkFounding, type Founding } from '../mesh/genesis.ts'
@@ -24,6 +27,8 @@ import { decodeRemembered, encodeRemembered, REMEMBERED_BYTES_MAX } from '../wir
 const FOLDER_FORMAT = 1
 
 const SECRET_MODE = 0o600
+/** A layout is at most this long: it is a value in the system group. */
+const LAYOUT_BYTES_MAX: number = 512 * KIB
 
 /** What `node.json` holds. */
 export type NodeFile = {
@@ -41,6 +46,11 @@ export type NodeFile = {
   ports: number[]
   /** The node has left its mesh and handed its blocks over. */
   left: boolean
+  /**
+   * There is a log here, so a missing one was lost: this node then is another store, whose replicas
+   * are other ones, and a founder doesn't found again.
+   */
+  hasLog: boolean
 }
 
 /** Where the CLI finds the running node. */
@@ -143,6 +153,24 @@ export class DataFolder {
     await writeFileDurably(nodeFileOps, join(this.dir, 'members'), encodeRemembered(members))
   }
 
+  /** @returns the last layout that was heard of, in its bytes. */
+  async layout(): Promise<Uint8Array | undefined> {
+    return await readFileIfThere(nodeFileOps, join(this.dir, 'layout'), {
+      maxBytes: LAYOUT_BYTES_MAX
+    })
+  }
+
+  async saveLayout(encoded: Uint8Array): Promise<void> {
+    await writeFileDurably(nodeFileOps, join(this.dir, 'layout'), encoded)
+  }
+
+  /** A node whose log is gone is a new store: nothing may be believed of its old replicas. */
+  async checkLog(): Promise<void> {
+    if (!this.file.hasLog || (await hasFiles(join(this.dir, 'log')))) return
+    const { revision } = this.file
+    await this.save({ storeId: storeId(randomBytes(16).toString('hex')), revision: revision + 1 })
+  }
+
   scrubJournal(): ScrubJournal {
     const path = join(this.dir, 'scrub.json')
     return {
@@ -207,7 +235,7 @@ async function readNodeFile(dir: string): Promise<NodeFile | undefined> {
         'Nothing was changed: update atoll, or use another folder (--data)'
     )
   }
-  const { name, zone, capacityBytes, labels, incarnation, revision, ports, left } = value
+  const { name, zone, capacityBytes, labels, incarnation, revision, ports, left, hasLog } = value
   const good =
     typeof name === 'string' &&
     typeof zone === 'string' &&
@@ -217,6 +245,7 @@ async function readNodeFile(dir: string): Promise<NodeFile | undefined> {
     Array.isArray(labels) &&
     Array.isArray(ports) &&
     typeof left === 'boolean' &&
+    typeof hasLog === 'boolean' &&
     /^[0-9a-f]{32}$/.test(String(value['storeId']))
   if (!good) throw damaged(dir, 'node.json', 'fields are missing')
   return { ...(value as NodeFile), storeId: storeId(value['storeId'] as string) }
@@ -232,7 +261,17 @@ function newNodeFile(
     incarnation: 0,
     revision: 1,
     ports: [],
-    left: false
+    left: false,
+    hasLog: false
+  }
+}
+
+async function hasFiles(dir: string): Promise<boolean> {
+  try {
+    return (await readdir(dir)).length > 0
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw error
   }
 }
 

@@ -20,9 +20,16 @@ import type { Founding } from '../mesh/genesis.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import type { Address, Network, Unsubscribe } from '../net/network.ts'
 import { Files } from '../services/files/files.ts'
+import { Kv } from '../services/kv/kv.ts'
+import { Locks } from '../services/locks/locks.ts'
+import type { ShardLayer } from '../shard/shard-layer.ts'
+import type { Shards } from '../shard/shards.ts'
 import type { BlockStore } from '../storage/block-store.ts'
+import type { LogStore } from '../storage/log-store.ts'
+import type { StateStore } from '../storage/state-store.ts'
 import type { NodeStatusReply } from '../wire/node.ts'
 import { Colleagues, type ScrubOutcome } from './colleagues.ts'
+import { shardsOf } from './node-shards.ts'
 import { failuresTolerated, memberStatus, type NodeStatus } from './status.ts'
 
 /** Software version, for people. */
@@ -39,6 +46,10 @@ export type NodeComponents = {
   random: Random
   log: Logger
   journal: NodeJournal
+  logStore: LogStore
+  stateStore: StateStore
+  /** Runs a task at the end of this turn of the event loop: `setImmediate`, or `clock.after(0)`. */
+  defer: (task: () => void) => void
 }
 
 /** What a node wants kept over restarts. */
@@ -46,6 +57,9 @@ export type NodeJournal = {
   remember(members: readonly Member[]): Promise<void>
   saveSelf(record: MemberRecord): Promise<void>
   scrub: ScrubJournal
+  saveLayout(encoded: Uint8Array): Promise<void>
+  /** The log is there from now on. */
+  saveLog(): Promise<void>
 }
 
 export type NodeSetup = {
@@ -54,6 +68,10 @@ export type NodeSetup = {
   membership: MembershipConfig
   join: readonly Address[]
   remembered: readonly MemberUpdate[]
+  /** The layout of the last run. */
+  layout?: Uint8Array | undefined
+  /** Whether the log was there before. */
+  hasLog: boolean
   blocks?: Partial<BlocksOptions>
   onWaiting?: ((reason: string) => void) | undefined
 }
@@ -75,6 +93,10 @@ export class Node {
   readonly files: Files
   readonly blocks: Blocks
   readonly mesh: Mesh
+  readonly kv: Kv
+  readonly locks: Locks
+  readonly shards: Shards
+  readonly shardLayer: ShardLayer
   readonly #colleagues: Colleagues
   readonly #components: NodeComponents
   readonly #setup: NodeSetup
@@ -96,6 +118,11 @@ export class Node {
       { network, mesh: this.mesh, store, clock, log, scrubJournal: journal.scrub },
       setup.blocks
     )
+    this.shardLayer = shardsOf(components, { setup, mesh: this.mesh, onSaved: (saved) => this.#keep(saved) })
+    const shards = this.shardLayer.router
+    this.shards = shards
+    this.kv = new Kv({ shards, clock, log })
+    this.locks = new Locks({ shards, clock, log })
     this.files = new Files({ blocks: this.blocks }, { stopping: this.#stopping.signal })
     this.#colleagues = new Colleagues({
       network,
@@ -132,9 +159,12 @@ export class Node {
     let timer = clock.after(5_000, waiting)
     try {
       await store.open()
+      await this.shardLayer.open()
+      if (!this.#setup.hasLog) await this.#components.journal.saveLog()
       await network.start()
       this.mesh.start()
       await Promise.race([this.mesh.joined(), failed.promise])
+      await Promise.race([this.shardLayer.start(), failed.promise])
       this.blocks.start()
     } catch (error) {
       await this.stop()
@@ -249,7 +279,7 @@ export class Node {
     for (;;) {
       const { count } = store.usage()
       options.onProgress?.(count)
-      if (count === 0) break
+      if (count === 0 && this.shardLayer.isEmpty) break
       options.signal?.throwIfAborted()
       this.#stopping.signal.throwIfAborted()
       await new Promise<void>((resolve) => {
@@ -268,7 +298,10 @@ export class Node {
   async #stop(): Promise<void> {
     const { network, store } = this.#components
     this.#stopping.abort(new MeshError('stopped', 'The node is stopping'))
+    await this.kv.stop()
+    await this.locks.stop()
     await this.blocks.stop()
+    await this.shardLayer.stop()
     await this.mesh.stop()
     await network.stop()
     await this.#saving
@@ -276,18 +309,20 @@ export class Node {
     this.#ended.resolve()
   }
 
+  /** Writes one thing after the other; what can't be written is missed at the next start only. */
+  #keep(save: () => Promise<void>): void {
+    const { log } = this.#components
+    this.#saving = this.#saving
+      .then(save)
+      .catch((error: unknown) => log.warn('node.save_failed', { reason: errorMessage(error) }))
+  }
+
   #forwardEvents(): void {
-    const { journal, log } = this.#components
+    const { journal } = this.#components
     this.mesh.on('layout:changed', ({ version, hash }) =>
       this.#events.emit('layout:changed', { version, hash })
     )
-    this.mesh.on('self', (record) => {
-      this.#saving = this.#saving
-        .then(async () => {
-          await journal.saveSelf(record)
-        })
-        .catch((error: unknown) => log.warn('node.save_failed', { reason: errorMessage(error) }))
-    })
+    this.mesh.on('self', (record) => this.#keep(async () => await journal.saveSelf(record)))
     this.mesh.on('member', ({ kind, member }) => {
       const event = { peerId: member.record.peerId, name: member.record.name }
       if (event.peerId === this.peerId) return

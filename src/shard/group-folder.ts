@@ -16,6 +16,14 @@ import { decodeReplicaNote, encodeReplicaNote, type ReplicaNote } from './replic
 /** A replica of a group: no other one is ever called so. */
 export type ReplicaName = { readonly replica: ReplicaId; readonly generation: number }
 
+/** The replica of a group that was here last. */
+export type LastReplica = {
+  readonly id: ReplicaId
+  readonly generation: number
+  /** It is no more. Otherwise it runs, or has yet to be started. */
+  readonly isGone: boolean
+}
+
 const nameCodec = record<ReplicaName>({ replica: uint, generation: uint })
 /** All groups begin with a first entry that is nobody's, so that a new replica needs a snapshot. */
 const FIRST = { index: 1, term: 1 }
@@ -42,9 +50,11 @@ export class GroupFolder {
   }
 
   /** @returns the last replica that was here, also one that is no more. */
-  lastOf(group: number): { id: ReplicaId; generation: number } | undefined {
+  lastOf(group: number): LastReplica | undefined {
     const name = this.#nameOf(group)
-    return name === undefined ? undefined : { id: name.replica, generation: name.generation }
+    if (name === undefined) return undefined
+    const isGone = this.#parts.logStore.group(group).isRemoved() && !this.#fresh.has(group)
+    return { id: name.replica, generation: name.generation, isGone }
   }
 
   /** Makes groups with this node as their only member; those that are there already are left. */

@@ -9,7 +9,7 @@ import type { Message, ReplicaId } from '../core/raft/messages.ts'
 import type { Network, Unsubscribe } from '../net/network.ts'
 import type { GroupWrite, LogStore } from '../storage/log-store.ts'
 import type { StateStore } from '../storage/state-store.ts'
-import { GroupFolder, type ReplicaName } from './group-folder.ts'
+import { GroupFolder, type LastReplica, type ReplicaName } from './group-folder.ts'
 import { LogBatch } from './log-batch.ts'
 import { Replica, RAFT_TICK_MS, type ReplicaHost } from './replica.ts'
 import type { ReplicaNote } from './replica-note.ts'
@@ -109,7 +109,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     return [...this.#replicas.values()]
   }
 
-  lastOf(group: number): { id: ReplicaId; generation: number } | undefined {
+  lastOf(group: number): LastReplica | undefined {
     return this.#folder.lastOf(group)
   }
 
@@ -118,9 +118,11 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     return this.#traffic.isDead(group, replica)
   }
 
-  /** Hands every leadership to somebody else, where there is one; resolves at once. */
-  handOverAll(): void {
-    for (const replica of this.replicas()) replica.handOver()
+  /** Hands every leadership to somebody else. @returns how many there is somebody for */
+  handOverAll(): number {
+    let count = 0
+    for (const replica of this.replicas()) if (replica.handOver()) count += 1
+    return count
   }
 
   /**

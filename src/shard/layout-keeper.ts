@@ -10,6 +10,7 @@ import type { Random } from '../base/random.ts'
 import {
   decodeCommittedLayout,
   encodeCommittedLayout,
+  membersAfter,
   nextCommittedLayout
 } from '../core/groups/committed-layout.ts'
 import type { CommittedLayout, LayoutMember, LayoutShape } from '../core/groups/committed-layout.ts'
@@ -44,8 +45,10 @@ export type LayoutKeeperParts = {
   readonly batcher: CallBatcher
   readonly topic: string
   readonly shape: LayoutShape
-  /** Members that should own something; undefined while this node doesn't know. */
-  readonly members: () => readonly LayoutMember[] | undefined
+  /** Members that should own something, as this node knows them. */
+  readonly members: () => readonly LayoutMember[]
+  /** Whether a member has left, was put out, is gone or wants to go. */
+  readonly isOut: (peer: PeerId) => boolean
   /** Other members that answer. */
   readonly others: () => readonly PeerId[]
   /** A newer layout: to be acted on, and kept for the next start. */
@@ -173,15 +176,14 @@ export class LayoutKeeper {
 
   /** The leader of the system group commits another layout when the members ask for one. */
   async #commit(): Promise<void> {
-    const { host, members, shape, log } = this.#parts
+    const { host, members, isOut, shape, log } = this.#parts
     const replica = host.replica(SYSTEM_GROUP)
     if (replica?.isReadyToLead !== true || this.#isCommitting) return
-    const present = members()
-    if (present === undefined || present.length === 0) return
     const { entry } = replica.applied.machine.reads.get({ area: AREAS.kv, key: KEY })
     const previous = entry === undefined ? undefined : decodeCommittedLayout(entry.value)
-    const next = nextCommittedLayout(previous, present, shape)
-    if (next === undefined) return
+    const wanted = membersAfter(previous, members(), isOut)
+    const next = nextCommittedLayout(previous, wanted, shape)
+    if (next === undefined || wanted.length === 0) return
     this.#isCommitting = true
     try {
       const { result } = await this.#parts.router().execute(

@@ -208,15 +208,16 @@ export class Replica {
     this.#host.wake(this)
   }
 
-  /** A leader asks the voter that has most to lead in its place, if one answers. */
-  handOver(): void {
-    if (!this.isLeader) return
+  /** A leader asks the voter that has most to lead in its place. @returns whether one answers */
+  handOver(): boolean {
+    if (!this.isLeader) return false
     let best: { id: ReplicaId; match: number } | undefined
     for (const [id, { match, isActive, isLearner }] of this.raft.state.members.progress) {
       if (id === this.id || isLearner || !isActive) continue
       if (best === undefined || match > best.match) best = { id, match }
     }
     if (best !== undefined) this.transferTo(best.id)
+    return best !== undefined
   }
 
   /** Does what the core wants done, until there is nothing left. */

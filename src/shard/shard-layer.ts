@@ -1,5 +1,6 @@
 // The shards as a whole, put together: what a node has of them.
 
+import { sleep } from '../base/clock.ts'
 import type { Clock } from '../base/clock.ts'
 import { MeshError } from '../base/errors.ts'
 import type { PeerId, StoreId } from '../base/ids.ts'
@@ -19,6 +20,10 @@ import { Reconciler } from './reconciler.ts'
 import { Router } from './router.ts'
 import { ShardServer } from './shard-server.ts'
 
+/** A node that stops gives the others so long to take its leaderships. */
+const HAND_OVER_MS = 500
+const HAND_OVER_POLL_MS = 20
+
 export type ShardLayerParts = {
   readonly network: Network
   readonly clock: Clock
@@ -27,8 +32,10 @@ export type ShardLayerParts = {
   readonly logStore: LogStore
   readonly stateStore: StateStore
   readonly defer: (task: () => void) => void
-  /** Members that should own something; undefined while this node doesn't know. */
-  readonly members: () => readonly LayoutMember[] | undefined
+  /** Members that should own something, as this node knows them. */
+  readonly members: () => readonly LayoutMember[]
+  /** Whether a member has left, was put out, is gone or wants to go. */
+  readonly isOut: (peer: PeerId) => boolean
   /** Other members that haven't left. */
   readonly others: () => readonly PeerId[]
   readonly isReachable: (peer: PeerId) => boolean
@@ -52,6 +59,7 @@ export class ShardLayer {
   readonly host: ShardHost
   readonly router: Router
   readonly layouts: LayoutKeeper
+  readonly #parts: ShardLayerParts
   readonly #options: ShardLayerOptions
   readonly #reconciler: Reconciler
   readonly #trimmer: LogTrimmer
@@ -61,6 +69,7 @@ export class ShardLayer {
   constructor(parts: ShardLayerParts, options: ShardLayerOptions) {
     const { network, clock, log, defer, others, isReachable } = parts
     const { self, count, meshId, shape } = options
+    this.#parts = parts
     this.#options = options
     const host = new ShardHost({ ...parts, self, store: options.store })
     this.host = host
@@ -115,12 +124,42 @@ export class ShardLayer {
     await this.layouts.known()
   }
 
+  /** Whether the members of all groups that are led here are those of the layout. */
+  get isSettled(): boolean {
+    const layout = this.layouts.current()
+    return [...this.host.replicas()].every((replica) => {
+      if (!replica.isLeader || layout === undefined) return true
+      const { configState, roster } = replica.applied
+      const wanted = placesOf(layout, replica.group).map(({ peer }) => peer)
+      const present = roster.members.map(({ peer }) => peer)
+      const isWhole = configState.voters.length === wanted.length
+      return isWhole && present.length === wanted.length && wanted.every((p) => present.includes(p))
+    })
+  }
+
+  /** Whether no group counts on this node any more, nor the layout. */
+  get isEmpty(): boolean {
+    const { self } = this.#options
+    const members = this.layouts.current()?.members ?? []
+    return !members.some(({ id }) => id === self) && [...this.host.replicas()].length === 0
+  }
+
+  /** Hands leaderships over, where somebody takes them, and ends everything. Idempotent. */
   async stop(): Promise<void> {
     if (this.#stopping.signal.aborted) return
     this.#stopping.abort(new MeshError('stopped', 'The node is stopping'))
     this.#trimmer.stop()
     this.#reconciler.stop()
     this.layouts.stop()
+    await this.#handOver()
     await this.host.stop()
+  }
+
+  async #handOver(): Promise<void> {
+    const { clock } = this.#parts
+    const endMs = clock.monotonicMs() + HAND_OVER_MS
+    while (this.host.handOverAll() > 0 && clock.monotonicMs() < endMs) {
+      await sleep(clock, HAND_OVER_POLL_MS)
+    }
   }
 }

@@ -10,7 +10,7 @@ import type { Place } from '../core/groups/roster.ts'
 import type { Message, MessageType, ReplicaId } from '../core/raft/messages.ts'
 import type { Network, Unsubscribe } from '../net/network.ts'
 import type { GoneReplica, RaftFrame } from '../wire/shard-frame.ts'
-import type { ReplicaName } from './group-folder.ts'
+import type { LastReplica, ReplicaName } from './group-folder.ts'
 import { PeerLinks } from './peer-links.ts'
 import { Places } from './places.ts'
 import type { Replica } from './replica.ts'
@@ -34,7 +34,7 @@ export type ReplicaKeeper = {
   replica(group: number): Replica | undefined
   replicas(): Iterable<Replica>
   /** The last replica of a group that was here, also one that is no more. */
-  lastOf(group: number): { id: ReplicaId; generation: number } | undefined
+  lastOf(group: number): LastReplica | undefined
   /** A leader of the group counts this node as a member, under this name. */
   join(group: number, name: ReplicaName): void
   /** The replica is no member any more. */
@@ -107,7 +107,7 @@ export class Traffic {
   #onMessage(from: Place, name: GoneReplica, message: Message): GoneReplica | undefined {
     const { group, generation } = name
     const replica = this.#keeper.replica(group)
-    const known = replica ?? this.#keeper.lastOf(group)
+    const known = this.#keeper.lastOf(group)
     // The group was founded anew without the sender.
     if (known !== undefined && generation < known.generation) {
       return { ...name, replica: message.from }
@@ -117,7 +117,8 @@ export class Traffic {
       if (LEADERS.has(message.type)) this.#keeper.join(group, name)
       return undefined
     }
-    if (message.to < known.id || replica === undefined) return name
+    if (message.to < known.id) return name
+    if (replica === undefined) return known.isGone ? name : undefined
     const sender = this.#places.check(replica, from, message)
     if (sender === 'removed') return { ...name, replica: message.from }
     if (sender === 'wrong') return undefined

@@ -3,6 +3,7 @@
 import type { BlocksOptions } from '../blocks/blocks.ts'
 import type { MembershipConfig } from '../core/membership/config.ts'
 import type { MemoryFaults } from '../net/memory/memory-world.ts'
+import { layoutMembers } from '../mesh/placement.ts'
 import type { Node } from '../node/node.ts'
 
 export type TestMeshOptions = {
@@ -57,6 +58,10 @@ export function isSettled(nodes: readonly Node[]): boolean {
     const expected = node.mesh
       .others()
       .every((peer) => running.includes(peer) || !node.mesh.isReachable(peer))
-    return agrees && sees && expected && node.blocks.isQuiet()
+    const wanted = layoutMembers(node.mesh.members()).map(({ id }) => id)
+    const placed = new Set(node.mesh.layout().layout.members.map(({ id }) => id))
+    const isPlaced = wanted.length === placed.size && wanted.every((id) => placed.has(id))
+    const isStill = node.shardLayer.isSettled && node.blocks.isQuiet()
+    return agrees && sees && expected && isPlaced && isStill
   })
 }

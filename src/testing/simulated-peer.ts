@@ -14,6 +14,8 @@ import { identityFromSeed, SEED_BYTES, type Identity } from '../mesh/identity.ts
 import { MemoryNetwork } from '../net/memory/memory-network.ts'
 import type { MemoryWorld } from '../net/memory/memory-world.ts'
 import { Node, type NodeJournal } from '../node/node.ts'
+import { MemoryLogDisk, MemoryLogStore } from '../storage/memory/memory-log-store.ts'
+import { MemoryStateDisk, MemoryStateStore } from '../storage/memory/memory-state-store.ts'
 import { MemoryBlockStore, MemoryDisk } from '../storage/memory/memory-block-store.ts'
 
 export type SimulatedPeerOptions = {
@@ -29,6 +31,8 @@ export type SimulatedPeerOptions = {
 export class SimulatedPeer {
   readonly identity: Identity
   readonly disk: MemoryDisk = new MemoryDisk()
+  readonly logDisk: MemoryLogDisk = new MemoryLogDisk()
+  readonly stateDisk: MemoryStateDisk = new MemoryStateDisk()
   readonly #options: SimulatedPeerOptions
   readonly #random: Random
   readonly #store: string
@@ -37,9 +41,13 @@ export class SimulatedPeer {
   #incarnation = 0
   #revision = 1
   #scrub: ScrubState | undefined
+  #layout: Uint8Array | undefined
+  #hasLog = false
   #starts = 0
   node: Node | undefined
   store: MemoryBlockStore | undefined
+  logStore: MemoryLogStore | undefined
+  stateStore: MemoryStateStore | undefined
   network: MemoryNetwork | undefined
 
   /** @param seed decides the peer's identity and everything random that it does. */
@@ -81,19 +89,29 @@ export class SimulatedPeer {
     )
     const store = new MemoryBlockStore({ disk: this.disk, logger }, { capacityBytes, arcCount })
     const random = createRandom(this.#random.u32())
+    const { clock } = world
+    const logStore = new MemoryLogStore({ clock, disk: this.logDisk, logger })
+    const stateStore = new MemoryStateStore({ clock, disk: this.stateDisk, logger })
+    const defer = (task: () => void): void => void clock.after(0, task)
+    const journal = this.#journal(self)
+    const parts = { network, store, clock, random, log: logger, journal }
     const node = new Node(
-      { network, store, clock: world.clock, random, log: logger, journal: this.#journal(self) },
+      { ...parts, logStore, stateStore, defer },
       {
         founding: this.#founding,
         self,
         membership,
         join,
         remembered: this.#remembered,
+        layout: this.#layout,
+        hasLog: this.#hasLog,
         ...(blocks === undefined ? {} : { blocks })
       }
     )
     this.node = node
     this.store = store
+    this.logStore = logStore
+    this.stateStore = stateStore
     this.network = network
     return node
   }
@@ -104,6 +122,8 @@ export class SimulatedPeer {
     assert(node !== undefined && store !== undefined && network !== undefined, 'the peer runs')
     this.node = undefined
     store.faults.crash()
+    this.logStore?.faults.crash(this.#random)
+    this.stateStore?.faults.crash(this.#random)
     await network.stop()
     // What is left of it only ends its timers; a dead machine writes nothing.
     await node.stop().catch(() => {})
@@ -128,6 +148,14 @@ export class SimulatedPeer {
           this.#incarnation = incarnation
           this.#revision = revision
         }
+        return Promise.resolve()
+      },
+      saveLayout: (encoded) => {
+        if (isCurrent()) this.#layout = encoded
+        return Promise.resolve()
+      },
+      saveLog: () => {
+        this.#hasLog = true
         return Promise.resolve()
       },
       scrub: {

@@ -141,7 +141,7 @@ export class SimulatedMesh implements TestMesh {
     const join = first === undefined || !options.join ? [] : [first.address]
     const node = peer.build(this.world, present(this.#founding, 'the mesh was founded'), join)
     await this.clock.run(node.start())
-    const shown = driven(node, this.clock, ['files', 'blocks'])
+    const shown = driven(node, this.clock, ['files', 'blocks', 'kv', 'locks'])
     this.nodes[index] = shown
     return shown
   }

@@ -31,6 +31,7 @@ export class ShardPeer {
   isMember = false
   layout: Uint8Array | undefined
   isFounding = false
+  revision = 1
 
   constructor(mesh: ShardMesh, index: number) {
     this.mesh = mesh
@@ -61,6 +62,7 @@ export class ShardPeer {
         stateStore: this.stateStore,
         defer: (task) => void clock.after(0, task),
         members: () => mesh.members(),
+        isOut: (peer) => mesh.peers.some((one) => one.peer === peer && !one.isMember),
         others: () => mesh.peers.filter((one) => one !== this && one.isMember).map(({ peer }) => peer),
         isReachable: (peer) => this.network.connected().includes(peer),
         onLayout: (_, encoded) => {
@@ -100,6 +102,7 @@ export class ShardPeer {
     this.store = storeId(
       toHex(Uint8Array.from({ length: 16 }, () => this.mesh.random.below(256)))
     )
+    this.revision += 1
     this.isFounding = false
   }
 
@@ -139,7 +142,7 @@ export class ShardMesh {
   members(): LayoutMember[] {
     return this.peers
       .filter(({ isMember }) => isMember)
-      .map(({ peer, store }) => ({ id: peer, store, weight: 1, zone: 'a' }))
+      .map(({ peer, store, revision }) => ({ id: peer, store, weight: 1, zone: 'a', revision }))
   }
 
   /** Runs until `holds`, at most so long in virtual time. @returns after how many milliseconds */

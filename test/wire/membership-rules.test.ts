@@ -85,8 +85,7 @@ describe('membership messages', () => {
           clock,
           random: createRandom(2),
           log: silentLogger,
-          onEvents: () => {},
-          onPlacementChanged: () => {}
+          onEvents: () => {}
         },
         { config: membershipConfig('local'), self: record(name), topic: 'members' }
       )

@@ -17,6 +17,8 @@ import type { Place } from './roster.ts'
 export type LayoutMember = RingMember & {
   /** Its disk: replicas are bound to it. */
   readonly store: StoreId
+  /** Of what the member says of itself: news that are older don't count. */
+  readonly revision: number
 }
 
 export type CommittedLayout = {
@@ -67,6 +69,29 @@ export function placesOf(layout: CommittedLayout, group: number): Place[] {
   })
 }
 
+/**
+ * Who should own something next. Whoever stands in the layout stays until it is known to be out: the
+ * node that decides may have heard less than the one before it.
+ *
+ * @param known members that should own something, as this node knows them
+ * @param isOut whether a member has left, was put out, is gone or wants to go
+ */
+export function membersAfter(
+  previous: CommittedLayout | undefined,
+  known: readonly LayoutMember[],
+  isOut: (peer: PeerId) => boolean
+): LayoutMember[] {
+  const members = new Map<PeerId, LayoutMember>()
+  for (const member of previous?.members ?? []) {
+    if (!isOut(member.id)) members.set(member.id, member)
+  }
+  for (const member of known) {
+    const before = members.get(member.id)
+    if (before === undefined || before.revision <= member.revision) members.set(member.id, member)
+  }
+  return [...members.values()]
+}
+
 function isSame(before: readonly LayoutMember[], now: readonly LayoutMember[]): boolean {
   return (
     before.length === now.length &&
@@ -108,7 +133,8 @@ const layoutCodec: Codec<Stored> = record<Stored>({
       id: label(128) as Codec<string> as Codec<PeerId>,
       weight: uint,
       zone: text(4 * ZONE_LENGTH_MAX),
-      store: label(32) as Codec<string> as Codec<StoreId>
+      store: label(32) as Codec<string> as Codec<StoreId>,
+      revision: uint
     }),
     MEMBER_COUNT_MAX
   ),
