@@ -58,7 +58,7 @@ export type GroupState = OrderedState & {
   rollback(): void
   /** Resolves when all that was committed before the call is on disk. @throws storage-failed, disk-full */
   flushed(): Promise<void>
-  /** Shows what was committed before the call. */
+  /** Shows what was committed before the call. Open ones keep the file growing. @throws overloaded */
   snapshot(): Promise<StateSnapshot>
   /** One at a time for a group. */
   install(): Promise<StateInstall>

@@ -24,8 +24,8 @@ export type MemoryStateFaults = {
   corrupt(group: StateGroupId, key: Uint8Array): boolean
   /** A stored pair vanishes from the disk. @returns whether it was there. */
   lose(group: StateGroupId, key: Uint8Array): boolean
-  /** The next flush fails, and the store with it. */
-  failNextFlush(code?: 'storage-failed' | 'disk-full'): void
+  /** The next flush fails, and the store with it; `corrupt` is what a broken page does. */
+  failNextFlush(code?: 'storage-failed' | 'disk-full' | 'corrupt'): void
   /** Flushes don't end, until `resume()`. */
   stall(): void
   resume(): void
@@ -56,7 +56,7 @@ export class MemoryStateStore extends LayeredStateStore {
 
 class MemoryStateMedium implements StateMedium, MemoryStateFaults {
   readonly #pairs: MemoryState
-  #failsWith: 'storage-failed' | 'disk-full' | undefined
+  #failsWith: 'storage-failed' | 'disk-full' | 'corrupt' | undefined
   #isDead = false
   #stalled: PromiseWithResolvers<void> | undefined
   #underWay: readonly MediumChange[] = []
@@ -81,7 +81,7 @@ class MemoryStateMedium implements StateMedium, MemoryStateFaults {
     return true
   }
 
-  failNextFlush(code: 'storage-failed' | 'disk-full' = 'storage-failed'): void {
+  failNextFlush(code: 'storage-failed' | 'disk-full' | 'corrupt' = 'storage-failed'): void {
     this.#failsWith = code
   }
 

@@ -164,7 +164,7 @@ class LmdbReader implements MediumReader {
 
   constructor(database: Store, onClose: (reader: LmdbReader) => void) {
     this.#database = database
-    this.#transaction = database.useReadTransaction()
+    this.#transaction = beginRead(database)
     this.#onClose = onClose
   }
 
@@ -193,6 +193,15 @@ class LmdbReader implements MediumReader {
   #assertOpen(): void {
     if (!this.#isClosed) return
     throw new MeshError('stopped', 'Cannot read a snapshot of the state: it is closed')
+  }
+}
+
+function beginRead(database: Store): Transaction {
+  try {
+    return database.useReadTransaction()
+  } catch (error) {
+    const message = `Cannot open a snapshot of the state: ${errorMessage(error)}`
+    throw new MeshError('overloaded', `${message}; close others first`, { cause: error })
   }
 }
 
