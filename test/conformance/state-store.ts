@@ -7,7 +7,7 @@ import { isMeshError } from '../../src/base/errors.ts'
 import { KIB } from '../../src/base/units.ts'
 import { STORED_KEY_BYTES_MAX, type OrderedReads } from '../../src/core/machine/ordered-state.ts'
 import type { StateStoreOptions } from '../../src/storage/state/layered-state-store.ts'
-import { STATE_NOTE_BYTES_MAX } from '../../src/storage/state-store.ts'
+import { STATE_NOTE_BYTES_MAX, STATE_PENDING_BYTES_MAX } from '../../src/storage/state-store.ts'
 import type { GroupState, StateStore } from '../../src/storage/state-store.ts'
 import { expectCode } from './block-store.ts'
 
@@ -260,6 +260,7 @@ function describeBatches(): void {
     state.put(utf8('a'), new Uint8Array(1_000))
     state.commit()
     expect(store.pendingBytes()).toBeGreaterThan(1_000)
+    expect(store.pendingBytes()).toBeLessThan(STATE_PENDING_BYTES_MAX)
     await state.flushed()
     expect(store.pendingBytes()).toBe(0)
     expect(store.usage().bytes).toBeGreaterThan(1_000)

@@ -19,7 +19,7 @@ import { sumOf, unseal, type GroupRecord } from './state-record.ts'
 /** Pairs read before others may run. */
 const PAIRS_PER_TURN = 2_048
 
-export type RecoveredGroup = {
+type RecoveredGroup = {
   readonly id: StateGroupId
   readonly record: GroupRecord | undefined
   readonly damage: MeshError | undefined
