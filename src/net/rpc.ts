@@ -9,7 +9,14 @@ import type { PeerId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
 import { frameBytes, type Frame, type OutgoingFrame } from '../wire/frame.ts'
 import type { FrameStream } from './frame-stream.ts'
-import type { Admission, Body, ProtocolOptions, RequestHandler, RequestOptions } from './network.ts'
+import type {
+  Admission,
+  Body,
+  NotifyOptions,
+  ProtocolOptions,
+  RequestHandler,
+  RequestOptions
+} from './network.ts'
 import { RpcServer } from './rpc-server.ts'
 
 /** What the transport does for the RPC layer. */
@@ -90,11 +97,17 @@ export class Rpc {
     }
   }
 
-  async notify(peer: PeerId, protocol: string, body: Body): Promise<boolean> {
+  async notify(
+    peer: PeerId,
+    protocol: string,
+    body: Body,
+    options: NotifyOptions = {}
+  ): Promise<boolean> {
     try {
       const notice = { kind: 'notice', body } as const
       this.#checkLength(notice, protocol)
       const { stream } = await this.#client(peer, protocol)
+      if (options.waitsForRoom === true) await stream.drained()
       if (stream.queuedBytes() >= QUEUED_BYTES_MAX) return false
       stream.send(notice)
       return true

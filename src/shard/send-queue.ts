@@ -13,6 +13,8 @@ export type Parcel = {
   readonly toStore: StoreId
   readonly messages: OutgoingMessage[]
   readonly gone: GoneReplica[]
+  /** Whether it has entries or proposals, which may wait. */
+  readonly hasBulk: boolean
 }
 
 /** A frame is sent once it has so much, that what comes after it needn't wait for all of it. */
@@ -45,12 +47,6 @@ export class SendQueue {
     this.#bulk = { items: [], bytes: 0, bytesMax: options.bulkBytesMax }
   }
 
-  get isEmpty(): boolean {
-    return (
-      this.#urgent.items.length === 0 && this.#bulk.items.length === 0 && this.#gone.length === 0
-    )
-  }
-
   /** @returns messages that had to go for it, maybe itself. */
   push(sent: OutgoingMessage): OutgoingMessage[] {
     const bytes = messageBytes(sent.message)
@@ -73,20 +69,25 @@ export class SendQueue {
     if (!isKnown && this.#gone.length < GONE_MAX) this.#gone.push({ toStore, replica })
   }
 
-  /** @returns what the next frame is to carry; undefined when nothing waits. */
-  take(): Parcel | undefined {
-    const toStore =
-      this.#gone[0]?.toStore ?? (this.#urgent.items[0] ?? this.#bulk.items[0])?.sent.toStore
-    if (toStore === undefined) return undefined
+  /** @returns what the next frame is to carry of these; undefined when nothing waits. */
+  take(what: 'all' | 'urgent' | 'bulk'): Parcel | undefined {
+    const urgent = what === 'bulk' ? undefined : this.#urgent
+    const bulk = what === 'urgent' ? undefined : this.#bulk
+    const waiting = what === 'bulk' ? [] : this.#gone
+    const first = waiting[0] ?? (urgent?.items[0] ?? bulk?.items[0])?.sent
+    if (first === undefined) return undefined
+    const { toStore } = first
     const room = { bytes: FRAME_BYTES, count: FRAME_MESSAGES_MAX }
     const gone: GoneReplica[] = []
-    while (this.#gone[0]?.toStore === toStore && room.bytes > 0) {
-      gone.push((this.#gone.shift() as Gone).replica)
+    while (waiting[0]?.toStore === toStore) {
+      gone.push((waiting.shift() as Gone).replica)
       room.bytes -= GONE_BYTES
     }
     const messages: OutgoingMessage[] = []
-    for (const lane of [this.#urgent, this.#bulk]) takeFrom(lane, { toStore, room, into: messages })
-    return { toStore, messages, gone }
+    if (urgent !== undefined) takeFrom(urgent, { toStore, room, into: messages })
+    const urgentCount = messages.length
+    if (bulk !== undefined) takeFrom(bulk, { toStore, room, into: messages })
+    return { toStore, messages, gone, hasBulk: messages.length > urgentCount }
   }
 
   /** Puts back what could not be sent now, before all that came later. @returns as `push` */

@@ -9,7 +9,7 @@ import type { Message, MessageDraft } from '../../src/core/raft/messages.ts'
 import { MemoryNetwork } from '../../src/net/memory/memory-network.ts'
 import { MemoryWorld } from '../../src/net/memory/memory-world.ts'
 import type { MemoryFaults } from '../../src/net/memory/memory-world.ts'
-import type { Body } from '../../src/net/network.ts'
+import type { Body, NotifyOptions } from '../../src/net/network.ts'
 import { PeerLinks } from '../../src/shard/peer-links.ts'
 import type { OutgoingMessage } from '../../src/shard/send-queue.ts'
 import { VirtualClock } from '../../src/testing/virtual-clock.ts'
@@ -263,9 +263,14 @@ class SlowNetwork {
     return this.isConnected ? [PEER] : []
   }
 
-  async notify(_: PeerId, __: string, body: Body): Promise<boolean> {
+  /** Takes at once what doesn't wait for room. */
+  isRoomy = false
+
+  async notify(_: PeerId, __: string, body: Body, options?: NotifyOptions): Promise<boolean> {
     const bytes = body as Uint8Array
-    const isSent = await new Promise<boolean>((resolve) => this.#answers.push(resolve))
+    const isAtOnce = this.isRoomy && options?.waitsForRoom !== true
+    const isSent =
+      isAtOnce || (await new Promise<boolean>((resolve) => this.#answers.push(resolve)))
     if (isSent) {
       this.sent.push(decodeRaftFrame(bytes))
       this.bodies.push(bytes.length)
@@ -331,6 +336,47 @@ describe('S-5 a peer that is slow', () => {
       [9, 1]
     ])
     expect(indexesOf(network.sent[1]?.groups[1]?.messages ?? [])).toEqual([2, 3, 4])
+  })
+
+  it('gets heartbeats while entries wait for room, and entries alone until they go at once', async () => {
+    const { network, clock, links, dropped } = slow()
+    network.isRoomy = true
+    const typesSent = (): string[] =>
+      network.sent
+        .splice(0)
+        .map(({ groups }) =>
+          groups.flatMap(({ messages }) => messages.map(({ type }) => type)).join(' ')
+        )
+    links.send(PEER, beat(1))
+    await clock.advance(1)
+    links.send(PEER, append(1, 10))
+    await clock.advance(1)
+    for (let index = 2; index <= 3; index++) {
+      links.send(PEER, append(index, 10))
+      links.send(PEER, beat(1))
+      await clock.advance(100)
+    }
+    expect(typesSent()).toEqual(['heartbeat', 'heartbeat', 'heartbeat'])
+
+    network.answer(true)
+    await clock.advance(1)
+    links.send(PEER, append(4, 10))
+    links.send(PEER, beat(1))
+    await clock.advance(1)
+    expect(typesSent()).toEqual(['append', 'heartbeat'])
+    network.answer(true)
+    await clock.advance(1)
+    network.answer(true)
+    await clock.advance(1)
+    expect(typesSent()).toEqual(['append append', 'append'])
+
+    links.send(PEER, append(5, 10))
+    links.send(PEER, beat(1))
+    await clock.advance(1)
+    network.answer(true)
+    await clock.advance(1)
+    expect(typesSent()).toEqual(['heartbeat append'])
+    expect(dropped).toEqual([])
   })
 
   it('loses the oldest appends of a group together, never a heartbeat, within the bound', async () => {

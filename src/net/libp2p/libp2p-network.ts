@@ -18,6 +18,7 @@ import type {
   Body,
   FoundPeer,
   Network,
+  NotifyOptions,
   ProtocolOptions,
   RequestHandler,
   RequestOptions,
@@ -158,8 +159,13 @@ class Libp2pNetwork implements Network {
     return await this.#rpc.request(peer, protocol, body, options)
   }
 
-  async notify(peer: PeerId, protocol: string, body: Body): Promise<boolean> {
-    return await this.#rpc.notify(peer, protocol, body)
+  async notify(
+    peer: PeerId,
+    protocol: string,
+    body: Body,
+    options?: NotifyOptions
+  ): Promise<boolean> {
+    return await this.#rpc.notify(peer, protocol, body, options)
   }
 
   subscribe(topic: string, listener: (data: Uint8Array, from: PeerId) => void): Unsubscribe {

@@ -11,6 +11,7 @@ import type {
   Body,
   FoundPeer,
   Network,
+  NotifyOptions,
   ProtocolOptions,
   RequestHandler,
   RequestOptions,
@@ -130,8 +131,13 @@ export class MemoryNetwork implements Network {
     return await this.rpc.request(peer, protocol, body, options)
   }
 
-  async notify(peer: PeerId, protocol: string, body: Body): Promise<boolean> {
-    return await this.rpc.notify(peer, protocol, body)
+  async notify(
+    peer: PeerId,
+    protocol: string,
+    body: Body,
+    options?: NotifyOptions
+  ): Promise<boolean> {
+    return await this.rpc.notify(peer, protocol, body, options)
   }
 
   subscribe(topic: string, listener: (data: Uint8Array, from: PeerId) => void): Unsubscribe {
