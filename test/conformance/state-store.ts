@@ -22,7 +22,7 @@ export type StateStoreHarness = {
   /** Flips a bit at the beginning of `pattern`, wherever it is stored, and opens another store. */
   flip(pattern: Uint8Array): Promise<StateStore>
   /** The next flush fails. Absent where that can't be arranged. */
-  failNextFlush?(code: 'storage-failed' | 'disk-full'): void
+  failNextFlush?(code: 'storage-failed' | 'disk-full' | 'corrupt'): void
   /** Flushes don't end, until `resume()`. Absent where that can't be arranged. */
   stall?(): void
   resume?(): void
@@ -492,6 +492,14 @@ function describeFailures(): void {
       expect([contentOf(store.group(1)), store.failure()]).toEqual([['a=1'], undefined])
     })
   }
+
+  it("a flush that meets damage which is no group's fails the store", async () => {
+    put(state, 'a', '1')
+    state.commit()
+    harness.failNextFlush?.('corrupt')
+    await expectCode(state.flushed(), 'storage-failed')
+    expect([store.failure()?.code, store.damageOf(1)]).toEqual(['storage-failed', undefined])
+  })
 
   it('batches gather while a flush stalls, and are read through it', async () => {
     put(state, 'a', '1')

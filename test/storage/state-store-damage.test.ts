@@ -150,6 +150,14 @@ describe('a damaged file', () => {
     expect((await readdir(dir)).toSorted()).toEqual(['state', 'state.bad-1'])
   })
 
+  it('D-17 that took no writes is set aside at the next start', async () => {
+    await writeFile(join(dir, 'state', 'damaged'), '')
+    const store = await openStateIn(dir)
+    expect([store.lost(), store.groups()]).toEqual([true, []])
+    await store.close()
+    expect(await readdir(join(dir, 'state'))).not.toContain('damaged')
+  })
+
   it('D-17 that only was being opened when the process ended stays', async () => {
     const store = await openDamaged()
     expect(GROUPS.map((id) => checkGroup(store, id))).toEqual(['right', 'right', 'right'])

@@ -267,7 +267,10 @@ export class LayeredStateStore implements StateStore {
     try {
       await this.#medium.write(changes)
     } catch (error) {
-      this.#failure = toMeshError(error, 'storage-failed')
+      const { code, message } = toMeshError(error, 'storage-failed')
+      // Which group's pages are damaged isn't known, and none can be written.
+      const known = code === 'corrupt' ? 'storage-failed' : code
+      this.#failure = new MeshError(known, message, { cause: error })
       this.#logger.error('state_store.failed', { reason: this.#failure.message })
       throw this.#failure
     }

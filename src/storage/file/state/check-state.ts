@@ -20,6 +20,7 @@ const folder = {
   path,
   prepare: () => Promise.resolve(false),
   opened: () => Promise.resolve(),
+  condemn: () => Promise.resolve(),
   setAside: () => Promise.reject(new Error('The check changes nothing'))
 }
 const medium = new LmdbMedium(folder)

@@ -14,6 +14,7 @@ import { KIB, MIB } from '../../../base/units.ts'
 import { compareBytes, type KeyRange, type Pair } from '../../../core/machine/ordered-state.ts'
 import type { MediumChange, MediumReader, StateMedium } from '../../state/state-medium.ts'
 import { nodeFileOps } from '../file-ops.ts'
+import { causeOf, isIoError, storageFailure } from './lmdb-errors.ts'
 import type { StateFolder } from './state-folder.ts'
 
 /** With pages of 4 KiB a key has at most 1,978 bytes, which the store's own keys may have. */
@@ -23,20 +24,14 @@ const MAP_BYTES: number = 64 * 1_024 * MIB
 /** Snapshots open at a time, and a few readers of LMDB's own. */
 const READERS_MAX = 1_024
 
-const MAP_FULL = -30_792
-const EIO = 5
-const ENOSPC = 28
-const EDQUOT = 122
 /** LMDB calls it EIO when a full disk takes a part of what is written; it writes more than values. */
 const ROOM_BYTES: number = MIB
-/** Page not found, corrupted, version mismatch, invalid: bytes that make no sense. */
-const DAMAGE_CODES: readonly unknown[] = [-30_797, -30_796, -30_794, -30_793]
 
 type Store = RootDatabase<Uint8Array, Uint8Array>
 type Transaction = ReturnType<Store['useReadTransaction']>
 
 /** What is done to the folder around LMDB's own doings. */
-type LmdbFolder = Pick<StateFolder, 'path' | 'prepare' | 'opened' | 'setAside'>
+type LmdbFolder = Pick<StateFolder, 'path' | 'prepare' | 'opened' | 'condemn' | 'setAside'>
 
 export class LmdbMedium implements StateMedium {
   readonly #folder: LmdbFolder
@@ -102,8 +97,10 @@ export class LmdbMedium implements StateMedium {
       })
     } catch (error) {
       const cause = await causeOf(error)
-      const isShort = codeOf(cause) === EIO && (await this.#freeBytes()) < length + ROOM_BYTES
-      throw storageFailure(`write the state in ${this.#path}`, cause, isShort)
+      const isShort = isIoError(cause) && (await this.#freeBytes()) < length + ROOM_BYTES
+      const failure = storageFailure(`write the state in ${this.#path}`, cause, isShort)
+      if (failure.code === 'corrupt') await this.#folder.condemn()
+      throw failure
     }
     database.resetReadTxn()
   }
@@ -266,35 +263,4 @@ function read<T>(task: () => T): T {
     const message = `The state on disk cannot be read: ${errorMessage(error)}`
     throw new MeshError('corrupt', message, { cause: error })
   }
-}
-
-/** LMDB rejects with one error, which has a promise of the other that says why. */
-async function causeOf(error: unknown): Promise<unknown> {
-  if (!(error instanceof Error) || !('commitError' in error)) return error
-  try {
-    await error.commitError
-    return error
-  } catch (cause) {
-    return cause
-  }
-}
-
-function storageFailure(what: string, cause: unknown, isShort = false): MeshError {
-  const code = codeOf(cause)
-  const message = `Cannot ${what}: ${errorMessage(cause)}`
-  if (DAMAGE_CODES.includes(code)) return new MeshError('corrupt', message, { cause })
-  if (isFull(code) || isShort) {
-    return new MeshError('disk-full', `${message}; free some space, then start again`, { cause })
-  }
-  return new MeshError('storage-failed', `${message}; look at the disk, then start again`, {
-    cause
-  })
-}
-
-function isFull(code: unknown): boolean {
-  return code === MAP_FULL || code === ENOSPC || code === EDQUOT
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined
 }

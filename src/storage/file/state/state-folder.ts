@@ -17,6 +17,8 @@ export const BAD_STATE_COUNT_MAX = 2
 const DATA = 'data.mdb'
 /** There while the state is opened: a process that ended meanwhile may have ended by it. */
 const MARKER = 'opening'
+/** There once LMDB found, while it wrote, that its pages are damaged. */
+const CONDEMNED = 'damaged'
 
 const PAGE_BYTES_MIN = 4_096
 const PAGE_BYTES_MAX = 65_536
@@ -67,6 +69,12 @@ export class StateFolder {
     await this.#report('open', () => removeIfThere(nodeFileOps, join(this.path, MARKER)))
   }
 
+  /** What is here takes no writes any more: the next `prepare` sets it aside. */
+  async condemn(): Promise<void> {
+    const path = join(this.path, CONDEMNED)
+    await this.#report('mark', () => writeFileDurably(nodeFileOps, path, new Uint8Array(0)))
+  }
+
   /** Moves all of it to `state.bad-1`, the older ones up by one, and begins an empty folder. */
   async setAside(reason: string): Promise<void> {
     await this.#report('set aside', async () => {
@@ -83,6 +91,7 @@ export class StateFolder {
   }
 
   async #damage(): Promise<string | undefined> {
+    if ((await sizeIfThere(join(this.path, CONDEMNED))) !== undefined) return 'it took no writes'
     const path = join(this.path, DATA)
     const size = await sizeIfThere(path)
     if (size === undefined || size === 0) return undefined
