@@ -33,11 +33,7 @@ const PENDING_MAX = 4_096
 /** Opening a stream: dialling, the handshake and the hello exchange together. */
 const OPEN_TIMEOUT_MS = 10_000
 
-type Pending = {
-  resolve: (body: Uint8Array) => void
-  reject: (error: Error) => void
-}
-
+type Pending = Pick<Settle, 'resolve' | 'reject'>
 type Client = { stream: FrameStream; pending: Map<number, Pending>; nextId: number }
 type Served = { options: ProtocolOptions; handler: RequestHandler }
 
@@ -154,10 +150,8 @@ export class Rpc {
     const max = this.#frameBytesMax(protocol)
     const length = frameBytes(frame)
     if (length > max) {
-      throw new MeshError(
-        'too-large',
-        `A frame of ${length} bytes is over the limit of ${protocol}, ${max}`
-      )
+      const problem = `${length} bytes is over the limit of ${protocol}, ${max}`
+      throw new MeshError('too-large', `A frame of ${problem}`)
     }
   }
 
@@ -221,14 +215,10 @@ export class Rpc {
       const fail = (error: Error, answered = false): void => finish(answered, () => reject(error))
       const onAbort = (): void => fail(options.signal?.reason as Error)
       const onStop = (): void => fail(stopping.reason as Error)
-      timer = this.#clock.after(options.timeoutMs, () =>
-        fail(
-          new MeshError(
-            'timeout',
-            `No answer from ${peer} within ${Math.round(options.timeoutMs)} ms`
-          )
-        )
-      )
+      timer = this.#clock.after(options.timeoutMs, () => {
+        const limit = `${Math.round(options.timeoutMs)} ms`
+        fail(new MeshError('timeout', `No answer from ${peer} within ${limit}`))
+      })
       options.signal?.addEventListener('abort', onAbort)
       stopping.addEventListener('abort', onStop)
       start({
