@@ -34,8 +34,14 @@ export const BLOCK_PROTOCOL_OPTIONS: ProtocolOptions = {
 
 export type HaveAnswer = { held: ReadonlySet<BlockId>; layoutHash: string }
 
+type HaveOptions = {
+  /** Only looks; otherwise what the peer holds is noted there as touched, and stays for a while. */
+  isPeek?: boolean
+}
+
 type Question = {
   ids: readonly BlockId[]
+  isPeek: boolean
   resolve: (answer: HaveAnswer) => void
   reject: (error: Error) => void
 }
@@ -65,12 +71,16 @@ export class BlockClient {
   }
 
   /** Which of `ids` the peer holds. Questions asked at the same time travel together. */
-  async have(peer: PeerId, ids: readonly BlockId[]): Promise<HaveAnswer> {
+  async have(
+    peer: PeerId,
+    ids: readonly BlockId[],
+    options: HaveOptions = {}
+  ): Promise<HaveAnswer> {
     if (ids.length > BLOCK_ID_COUNT_MAX) {
       const held = new Set<BlockId>()
       let layoutHash = ''
       for (let from = 0; from < ids.length; from += BLOCK_ID_COUNT_MAX) {
-        const part = await this.have(peer, ids.slice(from, from + BLOCK_ID_COUNT_MAX))
+        const part = await this.have(peer, ids.slice(from, from + BLOCK_ID_COUNT_MAX), options)
         for (const id of part.held) held.add(id)
         // Two layouts in one answer are no layout to agree with.
         layoutHash = from === 0 || layoutHash === part.layoutHash ? part.layoutHash : ''
@@ -79,7 +89,7 @@ export class BlockClient {
     }
     return await new Promise<HaveAnswer>((resolve, reject) => {
       const state = this.#state(peer)
-      state.questions.push({ ids, resolve, reject })
+      state.questions.push({ ids, isPeek: options.isPeek === true, resolve, reject })
       this.#askNext(peer, state)
     })
   }
@@ -112,11 +122,12 @@ export class BlockClient {
     peer: PeerId,
     id: BlockId,
     bytes: Uint8Array,
-    options: { hintFor?: PeerId; signal?: AbortSignal | undefined } = {}
+    options: { hintFor?: PeerId; touchedCycle?: number; signal?: AbortSignal | undefined } = {}
   ): Promise<void> {
     const { transfers } = this.#state(peer)
     await transfers.run(async () => {
-      const request = { kind: 'put', id, bytes, hintFor: options.hintFor } as const
+      const { hintFor, touchedCycle } = options
+      const request = { kind: 'put', id, bytes, hintFor, touchedCycle } as const
       await this.#request(peer, request, TRANSFER_TIMEOUT_MS, options)
     }, options)
   }
@@ -150,7 +161,9 @@ export class BlockClient {
     while (state.asking < HAVE_IN_FLIGHT_MAX && state.questions.length > 0) {
       let count = 0
       let idCount = 0
-      for (const { ids } of state.questions) {
+      const isFirstPeek = state.questions[0]?.isPeek
+      for (const { ids, isPeek } of state.questions) {
+        if (isPeek !== isFirstPeek) break
         if (count > 0 && idCount + ids.length > BLOCK_ID_COUNT_MAX) break
         count += 1
         idCount += ids.length
@@ -167,7 +180,8 @@ export class BlockClient {
   async #ask(peer: PeerId, questions: readonly Question[]): Promise<void> {
     const ids = [...new Set(questions.flatMap((question) => question.ids))]
     try {
-      const reply = await this.#request(peer, { kind: 'have', ids }, QUESTION_TIMEOUT_MS)
+      const isPeek = questions[0]?.isPeek === true ? true : undefined
+      const reply = await this.#request(peer, { kind: 'have', ids, isPeek }, QUESTION_TIMEOUT_MS)
       const held = new Set(ids.filter((_, index) => reply.held[index] === true))
       for (const question of questions) question.resolve({ held, layoutHash: reply.layoutHash })
     } catch (error) {

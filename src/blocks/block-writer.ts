@@ -8,11 +8,13 @@ import { ownersOf } from '../core/ring/layout.ts'
 import type { MeshView } from '../mesh/view.ts'
 import type { BlockStore } from '../storage/block-store.ts'
 import type { BlockClient } from './block-client.ts'
+import type { Touches } from './touches.ts'
 
 export type BlockWriterComponents = {
   store: BlockStore
   client: BlockClient
   mesh: MeshView
+  touches: Touches
   log: Logger
   /** Some owner lacks this block: somebody has to see to it later. */
   onIncomplete: (id: BlockId) => void
@@ -63,16 +65,52 @@ export class BlockWriter {
     }
   }
 
+  /**
+   * Notes blocks that were written as touched again, at all owners that answer.
+   *
+   * @returns those that no majority of the owners has.
+   */
+  async touch(ids: readonly BlockId[]): Promise<BlockId[]> {
+    const { mesh, store, client, touches, log } = this.#components
+    const { layout } = mesh.layout()
+    const ownersOfId = new Map(ids.map((id) => [id, ownersOf(layout, arcOf(id, layout.arcCount))]))
+    const idsOfOwner = new Map<PeerId, BlockId[]>()
+    for (const [id, owners] of ownersOfId) {
+      for (const owner of owners) {
+        const asked = idsOfOwner.get(owner) ?? []
+        idsOfOwner.set(owner, asked)
+        asked.push(id)
+      }
+    }
+    const copies = new Map<BlockId, number>()
+    await Promise.all(
+      [...idsOfOwner].map(async ([owner, asked]) => {
+        try {
+          if (owner === mesh.self) for (const id of asked) touches.touch(id)
+          const held =
+            owner === mesh.self
+              ? asked.filter((id) => store.has(id))
+              : (await client.have(owner, asked)).held
+          for (const id of held) copies.set(id, (copies.get(id) ?? 0) + 1)
+        } catch (error) {
+          log.debug('blocks.touch_failed', { peer: owner, reason: errorMessage(error) })
+        }
+      })
+    )
+    return ids.filter((id) => (copies.get(id) ?? 0) < majorityOf(ownersOfId.get(id)?.length ?? 0))
+  }
+
   async #attempt(
     owner: PeerId,
     id: BlockId,
     bytes: Uint8Array,
     options: { signal?: AbortSignal | undefined }
   ): Promise<Attempt> {
-    const { mesh, store, client } = this.#components
+    const { mesh, store, client, touches } = this.#components
     try {
       options.signal?.throwIfAborted()
       if (owner === mesh.self) {
+        touches.touch(id)
         if (store.has(id)) return { owner, written: false }
         await store.put(id, bytes)
         return { owner, written: true }
@@ -142,6 +180,7 @@ export class BlockWriter {
 
   /** With nobody else to keep a copy this node does, so that somebody knows who lacks one. */
   async #keepHere(id: BlockId, bytes: Uint8Array): Promise<void> {
+    this.#components.touches.touch(id)
     if (this.#components.store.has(id)) return
     await this.#components.store.put(id, bytes)
     this.#components.onIncomplete(id)

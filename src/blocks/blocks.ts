@@ -13,9 +13,12 @@ import { BLOCK_PROTOCOL, BLOCK_PROTOCOL_OPTIONS, BlockClient } from './block-cli
 import { BlockReader } from './block-reader.ts'
 import { createBlockServer } from './block-server.ts'
 import { BlockWriter, type WriteResult } from './block-writer.ts'
+import { Collection } from './collection.ts'
 import { Mover, type MoverOptions } from './mover.ts'
 import { RecentWriters } from './recent-writers.ts'
 import { scrub, type ScrubJournal, type ScrubReport } from './scrub.ts'
+import { Sweeper } from './sweeper.ts'
+import { Touches } from './touches.ts'
 
 export type BlocksComponents = {
   network: Network
@@ -50,6 +53,9 @@ const REPAIRS_AT_ONCE = 4
 const MISSING_COUNT_MAX = 10_000
 
 export class Blocks {
+  /** Cycles of the collection, as this node takes part in them. */
+  readonly collection: Collection
+  readonly #touches = new Touches()
   readonly #components: BlocksComponents
   readonly #options: BlocksOptions
   readonly #client: BlockClient
@@ -71,13 +77,14 @@ export class Blocks {
     const onDamaged = (id: BlockId): void => void this.#mend(id)
     this.#client = new BlockClient({ network, clock })
     this.#mover = new Mover(
-      { store, client: this.#client, mesh, clock, log, onDamaged },
+      { store, client: this.#client, mesh, touches: this.#touches, clock, log, onDamaged },
       this.#options.mover
     )
     this.#writer = new BlockWriter({
       store,
       client: this.#client,
       mesh,
+      touches: this.#touches,
       log,
       onIncomplete: (id) => {
         if (store.has(id)) this.#mover.mark(id)
@@ -103,7 +110,13 @@ export class Blocks {
     network.handle(
       BLOCK_PROTOCOL,
       BLOCK_PROTOCOL_OPTIONS,
-      createBlockServer({ store, mesh, onReceived, onDamaged })
+      createBlockServer({ store, mesh, touches: this.#touches, onReceived, onDamaged })
+    )
+    const sweeper = new Sweeper({ store, touches: this.#touches, mesh, missing: this.#missing })
+    const stopping = this.#stopping.signal
+    this.collection = new Collection(
+      { network, mesh, touches: this.#touches, sweeper, log },
+      { stopping }
     )
   }
 
@@ -133,6 +146,21 @@ export class Blocks {
   /** The block's verified bytes, from here or from others; see BlockReader.read. */
   async get(id: BlockId, options: { signal?: AbortSignal | undefined } = {}): Promise<Uint8Array> {
     return await this.#reader.read(id, options)
+  }
+
+  /**
+   * Keeps blocks that were written from being collected for another while: they are touched anew at
+   * their owners, and written anew where no majority has them any more.
+   *
+   * @throws not-found when nobody has one of them any more; what `put` and `get` throw
+   */
+  async renew(
+    ids: readonly BlockId[],
+    options: { signal?: AbortSignal | undefined } = {}
+  ): Promise<void> {
+    for (const id of await this.#writer.touch(ids)) {
+      await this.put(id, await this.get(id, options), options).acknowledged
+    }
   }
 
   /** Removes a block from every member that can be reached. @throws what the first one threw */
@@ -242,7 +270,11 @@ export class Blocks {
     try {
       for (const peer of lacking) {
         if (peer === mesh.self) await store.put(id, bytes)
-        else await this.#client.put(peer, id, bytes, { signal: this.#stopping.signal })
+        else {
+          const touchedCycle = this.#touches.of(id)
+          const { signal } = this.#stopping
+          await this.#client.put(peer, id, bytes, { touchedCycle, signal })
+        }
       }
     } catch (error) {
       log.debug('blocks.supply_failed', { id, reason: errorMessage(error) })

@@ -6,15 +6,17 @@ import { errorMessage, isMeshError } from '../base/errors.ts'
 import type { BlockId, PeerId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
 import { Semaphore } from '../base/semaphore.ts'
-import { planArc, type OwnerAnswer } from '../core/block/arc-plan.ts'
+import { planArc } from '../core/block/arc-plan.ts'
 import { arcOf } from '../core/block/block-id.ts'
 import { ownersOf } from '../core/ring/layout.ts'
-import type { MeshView } from '../mesh/view.ts'
+import type { LayoutView, MeshView } from '../mesh/view.ts'
 import type { Unsubscribe } from '../net/network.ts'
 import type { BlockStore } from '../storage/block-store.ts'
+import { askOwners } from './ask-owners.ts'
 import { delayAfter, UNSEEN, type ArcWork, type Outcome } from './arc-work.ts'
 import type { BlockClient } from './block-client.ts'
 import { readOrReport } from './block-server.ts'
+import type { Touches } from './touches.ts'
 
 export type MoverOptions = {
   /** An arc that couldn't be finished is looked at again after this, milliseconds. */
@@ -31,6 +33,7 @@ export type MoverComponents = {
   store: BlockStore
   client: BlockClient
   mesh: MeshView
+  touches: Touches
   clock: Clock
   log: Logger
   onDamaged: (id: BlockId) => void
@@ -225,52 +228,53 @@ export class Mover {
     if (holding.length === 0) return 'done'
     const view = mesh.layout()
     const owners = this.#owners(arc)
-    const answers = await this.#ask(owners, holding, view.hash)
+    const question = { owners, ids: holding, hash: view.hash, isPeek: true }
+    const answers = await askOwners(this.#components, question)
     const plan = planArc({ self: mesh.self, owners, holding, answers, round })
     work.underReplicated = plan.underReplicated
     const sent = await Promise.all(plan.sends.map((send) => this.#send(send.id, send.to)))
-    for (const id of plan.drops) {
-      // Between the answers and now the layout may have changed: then the answers count no more.
-      if (mesh.layout().hash !== view.hash || !this.#running) return 'later'
-      await store.delete(id)
-    }
+    if (plan.drops.length > 0 && !(await this.#drop(plan.drops, view))) return 'later'
     if (!plan.again) return 'done'
     // When all that was lacking has been sent, look again at once: to drop, or to be done.
     if (sent.length > 0) return sent.every(Boolean) ? 'soon' : 'later'
     return [...answers.values()].every(({ reached }) => reached) ? 'waiting' : 'later'
   }
 
-  async #ask(
-    owners: readonly PeerId[],
-    holding: readonly BlockId[],
-    hash: string
-  ): Promise<Map<PeerId, OwnerAnswer>> {
-    const { mesh, client, log } = this.#components
-    const answers = new Map<PeerId, OwnerAnswer>()
-    await Promise.all(
-      owners
-        .filter((owner) => owner !== mesh.self)
-        .map(async (owner) => {
-          answers.set(owner, { reached: false })
-          if (!mesh.isReachable(owner)) return
-          try {
-            const { held, layoutHash } = await client.have(owner, holding)
-            answers.set(owner, { reached: true, sameLayout: layoutHash === hash, held })
-          } catch (error) {
-            log.debug('mover.ask_failed', { peer: owner, reason: errorMessage(error) })
-          }
-        })
-    )
-    return answers
+  /**
+   * Drops what the owners have, as they say once more: now the copies there are counted on, and are
+   * touched. @returns whether all of it was dropped
+   */
+  async #drop(ids: readonly BlockId[], { hash, layout }: LayoutView): Promise<boolean> {
+    const { store, mesh, touches } = this.#components
+    const arc = arcOf(ids[0] as BlockId, layout.arcCount)
+    // Who is told from now on that it is here counts on this copy.
+    const watch = touches.watch()
+    try {
+      const question = { owners: ownersOf(layout, arc), ids, hash, isPeek: false }
+      const answers = [...(await askOwners(this.#components, question)).values()]
+      for (const id of ids) {
+        // Between the answers and now the layout may have changed: then they count no more.
+        if (mesh.layout().hash !== hash || !this.#running || watch.has(id)) return false
+        const areSure = answers.every(
+          (answer) => answer.reached && answer.sameLayout && answer.held.has(id)
+        )
+        if (!areSure) return false
+        await store.delete(id)
+      }
+      return true
+    } finally {
+      watch.end()
+    }
   }
 
   /** @returns whether the owner has the block now. */
   async #send(id: BlockId, to: PeerId): Promise<boolean> {
-    const { client, log } = this.#components
+    const { client, touches, log } = this.#components
     return await this.#sends.run(async () => {
       if (!this.#running) return false
       try {
-        await client.put(to, id, await readOrReport(this.#components, id))
+        const bytes = await readOrReport(this.#components, id)
+        await client.put(to, id, bytes, { touchedCycle: touches.of(id) })
         return true
       } catch (error) {
         const level = isMeshError(error, 'disk-full') ? 'warn' : 'debug'

@@ -5,15 +5,23 @@ import { assert } from '../base/assert.ts'
 import { concatBytes } from '../base/bytes.ts'
 import { peerId, type BlockId, type PeerId } from '../base/ids.ts'
 import { ReplySchema, RequestSchema, type Request } from './generated/block/v1_pb.ts'
-import { decode, encode, malformed } from './proto.ts'
+import { decode, encode, malformed, toSafeInteger } from './proto.ts'
 
 /** Ids in one `have` or `delete`, at most. */
 export const BLOCK_ID_COUNT_MAX = 1_024
 
 export type BlockRequest =
-  | { kind: 'have'; ids: readonly BlockId[] }
+  /** `isPeek`: the asker doesn't count on the copies. */
+  | { kind: 'have'; ids: readonly BlockId[]; isPeek?: true | undefined }
   | { kind: 'get'; id: BlockId }
-  | { kind: 'put'; id: BlockId; bytes: Uint8Array; hintFor: PeerId | undefined }
+  | {
+      kind: 'put'
+      id: BlockId
+      bytes: Uint8Array
+      hintFor: PeerId | undefined
+      /** Of a copy that is moved; see Touches. */
+      touchedCycle?: number | undefined
+    }
   | { kind: 'delete'; ids: readonly BlockId[] }
   | { kind: 'inspect'; id: BlockId }
 
@@ -41,13 +49,20 @@ export function encodeBlockRequest(request: BlockRequest): Uint8Array[] {
 function operationOf(request: BlockRequest): Request['operation'] {
   switch (request.kind) {
     case 'have':
+      return {
+        case: 'have',
+        value: { ids: joinIds(request.ids), peek: request.isPeek === true }
+      } as Request['operation']
     case 'delete':
-      return { case: request.kind, value: { ids: joinIds(request.ids) } } as Request['operation']
-    case 'put':
+      return { case: 'delete', value: { ids: joinIds(request.ids) } } as Request['operation']
+    case 'put': {
+      const { id, hintFor = '', touchedCycle } = request
+      const touched = touchedCycle === undefined ? {} : { touchedCycle: BigInt(touchedCycle) }
       return {
         case: 'put',
-        value: { id: blockIdToBytes(request.id), hintFor: request.hintFor ?? '' }
+        value: { id: blockIdToBytes(id), hintFor, ...touched }
       } as Request['operation']
+    }
     case 'get':
     case 'inspect':
       return {
@@ -62,19 +77,25 @@ export function decodeBlockRequest(body: Uint8Array): BlockRequest {
   const { header, payload } = unframed(body)
   const { operation } = decode(RequestSchema, header)
   switch (operation.case) {
-    case 'have':
+    case 'have': {
+      const ids = splitIds(operation.value.ids)
+      return operation.value.peek ? { kind: 'have', ids, isPeek: true } : { kind: 'have', ids }
+    }
     case 'delete':
-      return { kind: operation.case, ids: splitIds(operation.value.ids) }
+      return { kind: 'delete', ids: splitIds(operation.value.ids) }
     case 'get':
     case 'inspect':
       return { kind: operation.case, id: blockIdFromBytes(operation.value.id) }
     case 'put': {
-      const { id, hintFor } = operation.value
+      const { id, hintFor, touchedCycle } = operation.value
       return {
         kind: 'put',
         id: blockIdFromBytes(id),
         bytes: payload,
-        hintFor: hintFor === '' ? undefined : peerId(hintFor)
+        hintFor: hintFor === '' ? undefined : peerId(hintFor),
+        ...(touchedCycle === undefined
+          ? {}
+          : { touchedCycle: toSafeInteger(touchedCycle, 'block request') })
       }
     }
     case undefined:

@@ -340,7 +340,7 @@ describe('malformed words', () => {
     const { cid } = await mesh.put(0, bytesOf(1_000, 1))
     for (const [words, text] of [
       [['get', 'garbage'], /"garbage" is not a CID; it is what "atoll put" printed/],
-      [['stat', '../../etc/passwd'], /is not a CID/],
+      [['stat', '../../etc/passwd'], /is no name of a file/],
       [['get', cid.slice(0, -1)], /is not a CID/],
       [
         ['get', 'bafyreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy'],

@@ -10,6 +10,7 @@ import { createRandom } from '../../src/base/random.ts'
 import { GIB } from '../../src/base/units.ts'
 import { BlockClient } from '../../src/blocks/block-client.ts'
 import { createBlockServer } from '../../src/blocks/block-server.ts'
+import { Touches } from '../../src/blocks/touches.ts'
 import { planArc, type OwnerAnswer } from '../../src/core/block/arc-plan.ts'
 import { CODEC_RAW } from '../../src/core/block/block-id.ts'
 import { nextLayout } from '../../src/core/ring/next-layout.ts'
@@ -122,6 +123,7 @@ async function server(): Promise<Server> {
   const handler = createBlockServer({
     store,
     mesh,
+    touches: new Touches(),
     onReceived: () => {},
     onDamaged: (id) => damaged.push(id)
   })

@@ -14,6 +14,12 @@ import {
   type BlockReply,
   type BlockRequest
 } from '../../src/wire/block.ts'
+import {
+  decodeCollectReply,
+  decodeCollectRequest,
+  encodeCollectReply,
+  encodeCollectRequest
+} from '../../src/wire/collect.ts'
 import { decodeCatalog, encodeCatalog } from '../../src/storage/log/catalog.ts'
 import { decodeEntries, decodeUpdate, encodeUpdate } from '../../src/storage/log/payload.ts'
 import { RECORD_HEADER_BYTES, RecordCodec, type RecordDraft } from '../../src/storage/log/record.ts'
@@ -258,6 +264,10 @@ export const CODECS: Readonly<Record<string, Readonly<Record<string, Codec>>>> =
       decode: (bytes) => ({ groups: decodeCatalog(Buffer.from(bytes)) }),
       encode: ({ groups }) => encodeCatalog(groups)
     })
+  },
+  collect: {
+    Request: withBytes({ decode: decodeCollectRequest, encode: encodeCollectRequest }),
+    Reply: withBytes({ decode: decodeCollectReply, encode: encodeCollectReply })
   },
   node: {
     Request: codec<NodeRequest>({

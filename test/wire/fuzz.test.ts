@@ -209,6 +209,7 @@ const blockId = fc
   .map(([codec, digest]) =>
     blockIdFromBytes(concatBytes([Uint8Array.of(1, codec, 0x12, 0x20), digest]))
   )
+const cycle = count.map((number) => Math.max(1, number))
 const blockIds = fc.array(blockId, { minLength: 1, maxLength: 20 })
 const just = <T extends string>(value: T): fc.Arbitrary<T> => fc.constant(value)
 
@@ -301,11 +302,27 @@ const VALUES: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   'membership Remembered': fc.record({ updates }),
   'block Request': fc.oneof(
     fc.record({ kind: fc.constantFrom('have', 'delete'), ids: blockIds }),
+    fc.record({ kind: just('have'), ids: blockIds, isPeek: fc.constant(true) }),
     fc.record({ kind: fc.constantFrom('get', 'inspect'), id: blockId }),
     fc.record(
-      { kind: just('put'), id: blockId, bytes: hexUpTo(500), hintFor: peer },
+      { kind: just('put'), id: blockId, bytes: hexUpTo(500), hintFor: peer, touchedCycle: count },
       { requiredKeys: ['kind', 'id', 'bytes'] }
     )
+  ),
+  'collect Request': fc.oneof(
+    fc.record({ kind: just('begin'), cycle }),
+    fc.record({ kind: just('sweep'), cycle, isCounted: fc.boolean(), releases: count }),
+    fc.record({ kind: just('live'), cycle, fromArc: u32 })
+  ),
+  'collect Reply': fc.oneof(
+    fc.record({ kind: just('begin') }),
+    fc.record({ kind: just('sweep'), checked: count, deleted: count, deletedBytes: count }),
+    fc.record({
+      kind: just('live'),
+      toArc: u32,
+      digests: fc.array(hex(16), { maxLength: 5 }).map((all) => `hex:${all.join('')}`),
+      hash: hex(32).map((digits) => `hex:${digits}`)
+    })
   ),
   'block Reply': fc.record({
     held: fc.array(fc.boolean(), { maxLength: 70 }),

@@ -14,7 +14,7 @@ const WRITES_IN_FLIGHT_MAX = 10
 export type CallOptions = { signal?: AbortSignal | undefined }
 
 /** @returns the block id of a CID. @throws invalid-argument unless it is one of sha2-256, raw or dag-pb. */
-function blockIdOf(cid: CID): BlockId {
+export function blockIdOf(cid: CID): BlockId {
   try {
     const id = blockId(cid.toV1().toString())
     blockIdToBytes(id)
@@ -39,7 +39,8 @@ export function parseCid(text: string): CID {
     if (error instanceof MeshError) throw error
     throw new MeshError(
       'invalid-argument',
-      `"${text.slice(0, 80)}" is not a CID; it is what "atoll put" printed and begins with "baf"`,
+      `"${text.slice(0, 80)}" is not a CID; it is what "atoll put" printed and begins with "baf". ` +
+        'A path is VOLUME/dir/name',
       { cause: error }
     )
   }
@@ -52,6 +53,7 @@ export class DagWriter {
   readonly #slots = new Semaphore(WRITES_IN_FLIGHT_MAX)
   /** Blocks written, each once. */
   readonly #written = new Set<BlockId>()
+  readonly #underWay = new Set<Promise<unknown>>()
   /** Copies that had to be sent or stored. */
   copiesWritten = 0
 
@@ -75,10 +77,25 @@ export class DagWriter {
     const release = await this.#slots.acquire({ signal: this.#signal })
     const { acknowledged, finished } = this.#blocks.put(id, source, { signal: this.#signal })
     void finished.finally(release)
-    const { copiesWritten } = await acknowledged
-    this.copiesWritten += copiesWritten
-    this.#written.add(id)
-    return cid
+    this.#underWay.add(acknowledged)
+    try {
+      const { copiesWritten } = await acknowledged
+      this.copiesWritten += copiesWritten
+      this.#written.add(id)
+      return cid
+    } finally {
+      this.#underWay.delete(acknowledged)
+    }
+  }
+
+  /** The blocks that are acknowledged. */
+  written(): BlockId[] {
+    return [...this.#written]
+  }
+
+  /** Resolves when the blocks that are under way now are acknowledged, or failed. */
+  async settle(): Promise<void> {
+    await Promise.allSettled(this.#underWay)
   }
 }
 

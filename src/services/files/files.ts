@@ -1,205 +1,216 @@
-// Files by CID: UnixFS trees over replicated blocks. A root CID means the same here as in IPFS.
+// Files: by CID, or by a name in a volume, VOLUME/dir/name. The bytes are trees of replicated blocks,
+// the names are kept by the shards. A file is there when all of it is there: first its blocks, then
+// one entry that names it.
 
-import { exporter, type UnixFSEntry } from 'ipfs-unixfs-exporter'
-import { importByteStream } from 'ipfs-unixfs-importer'
-import { fixedSize } from 'ipfs-unixfs-importer/chunker'
-import { balanced } from 'ipfs-unixfs-importer/layout'
-import { pipe } from 'it-pipe'
-import { MeshError, toMeshError } from '../../base/errors.ts'
-import { CHUNK_BYTES } from '../../base/limits.ts'
+import { equalBytes } from '../../base/bytes.ts'
+import { MeshError } from '../../base/errors.ts'
 import type { Blocks } from '../../blocks/blocks.ts'
-import { DagReader, DagWriter, parseCid } from './dag-store.ts'
+import type { Shards } from '../../shard/shards.ts'
+import type { CallOptions } from './dag-store.ts'
+import { parseFileName, parsePath, type FilePath } from './path.ts'
+import { contentOf, openFile, sizeOf, type FileSource, type Range } from './unixfs.ts'
+import { demandVolumes, Uploader, type PutOptions, type PutResult } from './uploader.ts'
+import { cidOf, Volumes } from './volumes.ts'
 
-/** Children of an inner node; together with 1 MiB raw leaves the IPFS profile "unixfs-v1-2025". */
-const CHILDREN_PER_NODE = 1_024
-/** Blocks hashed and written side by side. */
-const WRITE_CONCURRENCY = 12
-/** Blocks read ahead of the reader. */
-const READ_CONCURRENCY = 8
-
-/** Bytes to store: all at once, or as they come. */
-export type FileSource = Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>
-
-export type PutProgress = {
-  /** Bytes of the source read so far. */
-  bytes: number
-}
-
-export type PutResult = {
-  /** The file's name: its root CID. */
-  cid: string
-  /** Length of the file. */
-  bytes: number
-  /** Different blocks that it consists of, inner nodes included. */
-  blocks: number
-  /** Copies that were sent or stored for it; 0 when all of them were there. */
-  copiesWritten: number
-}
+export type { FileSource } from './unixfs.ts'
+export type { PutOptions, PutProgress, PutResult } from './uploader.ts'
 
 export type FileStat = {
-  cid: string
+  /** Undefined for a directory of a volume. */
+  cid: string | undefined
   type: 'file' | 'directory'
-  /** Length of the file, or entries of the directory. */
+  /** Length of the file; 0 for a directory. */
   bytes: number
+  /** Of a file that has a name: from 1, one more with each put. */
+  version?: number
+  /** All versions that can be read, newest first. */
+  versions?: readonly { version: number; bytes: number; cid: string }[]
 }
 
-export type GetOptions = {
-  /** First byte, 0 unless given. */
-  offset?: number
-  /** How many bytes; to the end unless given. What goes beyond the end is left out. */
-  length?: number
-  signal?: AbortSignal | undefined
+export type DirectoryItem = {
+  name: string
+  type: 'file' | 'directory'
+  /** Length of the file; 0 for a directory. */
+  bytes: number
+  cid: string | undefined
 }
+
+export type GetOptions = CallOptions &
+  Range & {
+    /** Of a file that has a name; the newest unless given. */
+    version?: number | undefined
+  }
 
 export class Files {
   readonly #blocks: Blocks
+  readonly #volumes: Volumes | undefined
+  readonly #uploader: Uploader
   readonly #stopping: AbortSignal
 
-  constructor(components: { blocks: Blocks }, options: { stopping: AbortSignal }) {
-    this.#blocks = components.blocks
+  /** Without shards there are no names, and what is put isn't pinned. */
+  constructor(
+    components: { blocks: Blocks; shards?: Shards | undefined },
+    options: { stopping: AbortSignal }
+  ) {
+    const { blocks, shards } = components
+    this.#blocks = blocks
+    this.#volumes = shards === undefined ? undefined : new Volumes({ shards })
+    this.#uploader = new Uploader({ blocks, volumes: this.#volumes }, options)
     this.#stopping = options.stopping
   }
 
   /**
-   * Stores a file. When it resolves every block is on disk at a majority of its owners. After a
-   * failure nothing is acknowledged; putting the same bytes again sends only what is missing.
+   * Stores a file, under a name or kept by its CID until it is removed. When it resolves every block is
+   * on disk at a majority of its owners, and then it has its name. After a failure nothing is
+   * acknowledged and the name is as it was, unless the failure is a timeout; putting the same bytes
+   * again sends only what is missing.
    *
-   * @throws no-quorum, disk-full, storage-failed, stopped, what `source` threw, or `signal.reason`
+   * @throws exists, is-a-directory, not-found (the directory), not-a-directory, conflict (the
+   *   version; or blocks that were collected meanwhile), no-quorum, disk-full, storage-failed,
+   *   timeout, stopped, what `source` threw, or `signal.reason`
    */
+  async put(source: FileSource, options?: PutOptions): Promise<PutResult>
+  async put(path: string | undefined, source: FileSource, options?: PutOptions): Promise<PutResult>
   async put(
-    source: FileSource,
-    options: {
-      onProgress?: ((progress: PutProgress) => void) | undefined
-      signal?: AbortSignal | undefined
-    } = {}
+    first: FileSource | string | undefined,
+    second: FileSource | PutOptions | undefined,
+    third?: PutOptions
   ): Promise<PutResult> {
-    const failed = new AbortController()
-    const signals = [failed.signal, this.#stopping]
-    if (options.signal !== undefined) signals.push(options.signal)
-    const signal = AbortSignal.any(signals)
-    const writer = new DagWriter({ blocks: this.#blocks }, { signal })
-    let bytes = 0
-    const counted = async function* (parts: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-      for await (const part of parts) {
-        signal.throwIfAborted()
-        bytes += part.length
-        options.onProgress?.({ bytes })
-        yield part
-      }
-    }
-    try {
-      const root = await pipe(
-        partsOf(source),
-        counted,
-        async (parts) =>
-          await importByteStream(parts, writer, {
-            cidVersion: 1,
-            rawLeaves: true,
-            chunker: fixedSize({ chunkSize: CHUNK_BYTES }),
-            layout: balanced({ maxChildrenPerNode: CHILDREN_PER_NODE }),
-            blockWriteConcurrency: WRITE_CONCURRENCY
-          })
-      )
-      return {
-        cid: root.cid.toString(),
-        bytes,
-        blocks: writer.blockCount,
-        copiesWritten: writer.copiesWritten
-      }
-    } catch (error) {
-      // Blocks that are still under way are of no use now.
-      failed.abort(toMeshError(error))
-      options.signal?.throwIfAborted()
-      this.#stopping.throwIfAborted()
-      throw error
-    }
+    const isNamed = first === undefined || typeof first === 'string'
+    const options = (isNamed ? third : (second as PutOptions | undefined)) ?? {}
+    const source = (isNamed ? second : first) as FileSource
+    const path = typeof first === 'string' ? parsePath(first) : undefined
+    return await this.#uploader.put(source, path, options)
   }
 
   /**
    * The bytes of a file, or of a part of it, each block verified before it is handed out.
    *
-   * @throws invalid-argument (no CID of a file), invalid-range, not-found, no-quorum
+   * @param name a path or a CID
+   * @throws invalid-argument (no file), is-a-directory, invalid-range, not-found, no-quorum
    */
-  async *get(cid: string, options: GetOptions = {}): AsyncGenerator<Uint8Array> {
+  async *get(name: string, options: GetOptions = {}): AsyncGenerator<Uint8Array> {
     const signal = this.#signalFor(options.signal)
-    const entry = await this.#entry(cid, signal)
-    if (entry.type !== 'file' && entry.type !== 'raw') {
-      throw new MeshError('invalid-argument', `CID ${cid} is a ${entry.type}, not a file`)
-    }
-    const size = sizeOf(entry)
-    const { offset, length } = rangeOf(options, size, cid)
-    if (length === 0) return
-    // The first block travels alone: beside the ones read ahead it would come as late as they do.
-    const first = Math.min(length, CHUNK_BYTES - (offset % CHUNK_BYTES))
-    yield* entry.content({ offset, length: first, signal, blockReadConcurrency: 1 })
-    if (first === length) return
-    const rest = { offset: offset + first, length: length - first }
-    yield* entry.content({ ...rest, signal, blockReadConcurrency: READ_CONCURRENCY })
+    const parsed = parseFileName(name)
+    // A volume is no file, so a name alone is meant as a CID.
+    const isPath = parsed.kind === 'path' && parsed.path.names.length > 0
+    const cid = isPath ? await this.#cidOf(parsed.path, options.version, { signal }) : name
+    const entry = await openFile(cid, { blocks: this.#blocks, signal })
+    yield* contentOf(entry, { range: options, name, signal })
   }
 
-  /** @throws invalid-argument, not-found, no-quorum */
-  async stat(cid: string, options: { signal?: AbortSignal | undefined } = {}): Promise<FileStat> {
-    const entry = await this.#entry(cid, this.#signalFor(options.signal))
-    const isDirectory = entry.type === 'directory'
-    return {
-      cid: entry.cid.toV1().toString(),
-      type: isDirectory ? 'directory' : 'file',
-      bytes: isDirectory ? 0 : sizeOf(entry)
+  /** @param name a path or a CID @throws invalid-argument, not-found, not-a-directory, no-quorum */
+  async stat(name: string, options: CallOptions = {}): Promise<FileStat> {
+    const signal = this.#signalFor(options.signal)
+    const parsed = parseFileName(name)
+    if (parsed.kind === 'cid') {
+      const entry = await openFile(name, { blocks: this.#blocks, signal })
+      const isDirectory = entry.type === 'directory'
+      return {
+        cid: entry.cid.toV1().toString(),
+        type: isDirectory ? 'directory' : 'file',
+        bytes: isDirectory ? 0 : sizeOf(entry)
+      }
+    }
+    const entry = await this.#named().entry(parsed.path, { signal })
+    if (entry.kind === 'directory') return { cid: undefined, type: 'directory', bytes: 0 }
+    const versions = [entry.newest, ...entry.earlier].map((version) => {
+      return { version: version.version, bytes: version.bytes, cid: cidOf(version) }
+    })
+    const { bytes, version } = entry.newest
+    return { cid: cidOf(entry.newest), type: 'file', bytes, version, versions }
+  }
+
+  /**
+   * What a directory has, in the order of the bytes of names; read a page at a time, so a directory
+   * of any size takes little memory. Without a path: the volumes, in no order.
+   *
+   * @throws not-found, not-a-directory, invalid-argument, no-quorum
+   */
+  async *ls(path?: string, options: CallOptions = {}): AsyncGenerator<DirectoryItem> {
+    const calls = { signal: this.#signalFor(options.signal) }
+    const directory = { type: 'directory', bytes: 0, cid: undefined } as const
+    if (path === undefined) {
+      for await (const name of this.#named().volumes(calls)) yield { name, ...directory }
+      return
+    }
+    for await (const { name, entry } of this.#named().list(parsePath(path), calls)) {
+      if (entry.kind === 'directory') yield { name, ...directory }
+      else yield { name, type: 'file', bytes: entry.newest.bytes, cid: cidOf(entry.newest) }
     }
   }
 
-  async #entry(text: string, signal: AbortSignal): Promise<UnixFSEntry> {
-    const cid = parseCid(text)
-    try {
-      return await exporter(cid, new DagReader({ blocks: this.#blocks }), { signal })
-    } catch (error) {
-      signal.throwIfAborted()
-      throw toMeshError(error, 'invalid-data')
+  /**
+   * Makes a directory, or a volume.
+   *
+   * @param options.parents makes what is missing on the way and takes what is there; on unless false
+   * @throws exists, not-found, not-a-directory, invalid-argument, quota-exceeded, no-quorum
+   */
+  async mkdir(
+    path: string,
+    options: CallOptions & { parents?: boolean | undefined } = {}
+  ): Promise<void> {
+    const { parents = true } = options
+    await this.#named().mkdir(parsePath(path), { parents, signal: this.#signalFor(options.signal) })
+  }
+
+  /**
+   * Gives a file or directory another name in its volume, at once whatever is in it.
+   *
+   * @param options.replace puts it in the place of a file, or of an empty directory
+   * @throws exists, cross-volume, not-found, not-empty, is-a-directory, not-a-directory,
+   *   invalid-argument (into itself), no-quorum
+   */
+  async mv(
+    from: string,
+    to: string,
+    options: CallOptions & { replace?: boolean | undefined } = {}
+  ): Promise<void> {
+    const source = parsePath(from)
+    const target = parsePath(to)
+    if (!equalBytes(source.volume, target.volume)) {
+      const problem = 'they are in two volumes; put it there and remove it here'
+      throw new MeshError('cross-volume', `Cannot move ${from} to ${to}: ${problem}`)
     }
+    const { replace = false } = options
+    await this.#named().mv(source, target, { replace, signal: this.#signalFor(options.signal) })
+  }
+
+  /**
+   * Removes a file, an empty directory or, when `recursive`, all of a directory at once. A CID: lets
+   * go of a file that was put without a name. The space comes back within minutes.
+   *
+   * @throws not-found, not-empty, not-a-directory, invalid-argument, no-quorum
+   */
+  async rm(
+    name: string,
+    options: CallOptions & { recursive?: boolean | undefined } = {}
+  ): Promise<void> {
+    const signal = this.#signalFor(options.signal)
+    const { recursive = false } = options
+    const parsed = parseFileName(name)
+    if (parsed.kind === 'cid') await this.#named().unpin(parsed.id, { signal })
+    else await this.#named().rm(parsed.path, { recursive, signal })
+  }
+
+  /** @throws is-a-directory, not-found */
+  async #cidOf(path: FilePath, version: number | undefined, options: CallOptions): Promise<string> {
+    const entry = await this.#named().entry(path, options)
+    if (entry.kind === 'directory') {
+      throw new MeshError('is-a-directory', `Cannot read ${path.text}: it is a directory`)
+    }
+    const wanted = version ?? entry.newest.version
+    const found = [entry.newest, ...entry.earlier].find((at) => at.version === wanted)
+    if (found !== undefined) return cidOf(found)
+    const problem = `its newest is ${entry.newest.version}, and few before that are kept`
+    throw new MeshError('not-found', `There is no version ${version} of ${path.text}: ${problem}`)
+  }
+
+  #named(): Volumes {
+    return demandVolumes(this.#volumes)
   }
 
   #signalFor(signal: AbortSignal | undefined): AbortSignal {
     return signal === undefined ? this.#stopping : AbortSignal.any([signal, this.#stopping])
-  }
-}
-
-function sizeOf(entry: UnixFSEntry): number {
-  return Number(entry.size)
-}
-
-/** @throws invalid-range */
-function rangeOf(
-  options: GetOptions,
-  size: number,
-  cid: string
-): { offset: number; length: number } {
-  const { offset = 0, length = size - offset } = options
-  for (const [name, value] of Object.entries({ offset, length: options.length ?? 0 })) {
-    if (!Number.isSafeInteger(value) || value < 0) {
-      throw new MeshError(
-        'invalid-range',
-        `Cannot read ${cid}: ${name} ${value} is not a whole number ≥ 0`
-      )
-    }
-  }
-  if (offset > size) {
-    throw new MeshError(
-      'invalid-range',
-      `Cannot read ${cid} from byte ${offset}: it has only ${size} bytes`
-    )
-  }
-  return { offset, length: Math.min(length, size - offset) }
-}
-
-async function* partsOf(source: FileSource): AsyncGenerator<Uint8Array> {
-  if (source instanceof Uint8Array) {
-    yield source
-    return
-  }
-  for await (const part of source) {
-    if (!(part instanceof Uint8Array)) {
-      throw new MeshError('invalid-argument', 'A file source yields Uint8Array, nothing else')
-    }
-    yield part
   }
 }

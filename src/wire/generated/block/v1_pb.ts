@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file block/v1.proto.
  */
 export const file_block_v1: GenFile = /*@__PURE__*/
-  fileDesc("Cg5ibG9jay92MS5wcm90bxIOYXRvbGwuYmxvY2sudjEi2gEKB1JlcXVlc3QSJAoEaGF2ZRgBIAEoCzIULmF0b2xsLmJsb2NrLnYxLkhhdmVIABIiCgNnZXQYAiABKAsyEy5hdG9sbC5ibG9jay52MS5HZXRIABIiCgNwdXQYAyABKAsyEy5hdG9sbC5ibG9jay52MS5QdXRIABIoCgZkZWxldGUYBCABKAsyFi5hdG9sbC5ibG9jay52MS5EZWxldGVIABIqCgdpbnNwZWN0GAUgASgLMhcuYXRvbGwuYmxvY2sudjEuSW5zcGVjdEgAQgsKCW9wZXJhdGlvbiITCgRIYXZlEgsKA2lkcxgBIAEoDCIRCgNHZXQSCgoCaWQYASABKAwiIwoDUHV0EgoKAmlkGAEgASgMEhAKCGhpbnRfZm9yGAIgASgJIhUKBkRlbGV0ZRILCgNpZHMYASABKAwiFQoHSW5zcGVjdBIKCgJpZBgBIAEoDCIqCgVSZXBseRIMCgRoZWxkGAEgASgMEhMKC2xheW91dF9oYXNoGAIgASgJYgZwcm90bzM");
+  fileDesc("Cg5ibG9jay92MS5wcm90bxIOYXRvbGwuYmxvY2sudjEi2gEKB1JlcXVlc3QSJAoEaGF2ZRgBIAEoCzIULmF0b2xsLmJsb2NrLnYxLkhhdmVIABIiCgNnZXQYAiABKAsyEy5hdG9sbC5ibG9jay52MS5HZXRIABIiCgNwdXQYAyABKAsyEy5hdG9sbC5ibG9jay52MS5QdXRIABIoCgZkZWxldGUYBCABKAsyFi5hdG9sbC5ibG9jay52MS5EZWxldGVIABIqCgdpbnNwZWN0GAUgASgLMhcuYXRvbGwuYmxvY2sudjEuSW5zcGVjdEgAQgsKCW9wZXJhdGlvbiIhCgRIYXZlEgsKA2lkcxgBIAEoDBIMCgRwZWVrGAIgASgIIhEKA0dldBIKCgJpZBgBIAEoDCJRCgNQdXQSCgoCaWQYASABKAwSEAoIaGludF9mb3IYAiABKAkSGgoNdG91Y2hlZF9jeWNsZRgDIAEoBEgAiAEBQhAKDl90b3VjaGVkX2N5Y2xlIhUKBkRlbGV0ZRILCgNpZHMYASABKAwiFQoHSW5zcGVjdBIKCgJpZBgBIAEoDCIqCgVSZXBseRIMCgRoZWxkGAEgASgMEhMKC2xheW91dF9oYXNoGAIgASgJYgZwcm90bzM");
 
 /**
  * @generated from message atoll.block.v1.Request
@@ -69,6 +69,13 @@ export type Have = Message<"atoll.block.v1.Have"> & {
    * @generated from field: bytes ids = 1;
    */
   ids: Uint8Array;
+
+  /**
+   * The asker only looks. Otherwise it counts on what is held here, which is noted as a touch.
+   *
+   * @generated from field: bool peek = 2;
+   */
+  peek: boolean;
 };
 
 /**
@@ -110,6 +117,14 @@ export type Put = Message<"atoll.block.v1.Put"> & {
    * @generated from field: string hint_for = 2;
    */
   hintFor: string;
+
+  /**
+   * Of a copy that is moved: the collection cycle in which the sender's was touched last, or 0.
+   * Absent: the block is being written, and is touched now.
+   *
+   * @generated from field: optional uint64 touched_cycle = 3;
+   */
+  touchedCycle?: bigint | undefined;
 };
 
 /**
