@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import { MeshError } from '../../base/errors.ts'
 import { defaultDataDir } from '../../node/options.ts'
 import { connectToNode, type ApiClient } from '../http-client.ts'
+import { connect, type RemoteNode } from '../remote/connect.ts'
 import type { Console } from './output.ts'
 
 /** What a command is given besides its own arguments. */
@@ -30,6 +31,21 @@ export function dataDirOf(options: CommonOptions): string {
 
 export async function clientOf(options: CommonOptions): Promise<ApiClient> {
   return await connectToNode(dataDirOf(options))
+}
+
+/** @returns the services of the mesh, to be closed by the caller. */
+export async function meshOf(
+  options: CommonOptions,
+  { signal }: CommandContext
+): Promise<RemoteNode> {
+  return await connect({ dataDir: dataDirOf(options), signal })
+}
+
+/** @throws invalid-argument unless `text` is a whole number from `min` */
+export function parseCount(text: string, min: number): number {
+  const count = Number(text)
+  if (/^\d+$/.test(text) && Number.isSafeInteger(count) && count >= min) return count
+  throw new MeshError('invalid-argument', `"${text}" is not a whole number from ${min}`)
 }
 
 /** Collects an option that may be given several times. */

@@ -6,6 +6,8 @@ import { AGENT } from '../../node/node.ts'
 import type { CommandContext } from './command.ts'
 import { registerDemo } from './demo.ts'
 import { registerFiles } from './files.ts'
+import { registerKv } from './kv.ts'
+import { registerLock } from './lock.ts'
 import { registerMembers } from './members.ts'
 import { processConsole } from './output.ts'
 import { registerUp } from './up.ts'
@@ -76,6 +78,8 @@ function build(context: CommandContext): Command {
     )
   registerUp(program, context)
   registerFiles(program, context)
+  registerKv(program, context)
+  registerLock(program, context)
   registerMembers(program, context)
   registerDemo(program, context)
   for (const command of program.commands) command.exitOverride()
