@@ -17,6 +17,7 @@ import { SnapshotPuller } from '../../src/shard/snapshot-puller.ts'
 import type { PulledSnapshot, SnapshotPullerOptions } from '../../src/shard/snapshot-puller.ts'
 import { SnapshotServer } from '../../src/shard/snapshot-server.ts'
 import type { SnapshotEnd } from '../../src/shard/snapshot-server.ts'
+import { MemoryStateStore } from '../../src/storage/memory/memory-state-store.ts'
 import type { StateInstall, StateSnapshot } from '../../src/storage/state-store.ts'
 import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 import { encodeChunk } from '../../src/wire/shard-snapshot.ts'
@@ -242,6 +243,44 @@ describe('a transfer', () => {
     await clock.run(Promise.all([pull(snapshotId), pull(snapshotId)]))
     expectPairs(installed, [...PAIRS, ...PAIRS])
     expect(clock.monotonicMs()).toBeGreaterThan(11_000)
+  })
+})
+
+describe('between two stores', () => {
+  it('S-9 the state that was there when it was offered arrives, whatever is put meanwhile', async () => {
+    const { clock, world, server, puller } = await rig({
+      meddle: (number, body) => {
+        if (number === 2) world.disconnect(SERVER, PULLER)
+        from.put(utf8(`key 0000 ${number}`), utf8('later'))
+        from.delete(utf8('key 0031'))
+        from.commit()
+        return body
+      }
+    })
+    const [first, second] = [new MemoryStateStore({ clock }), new MemoryStateStore({ clock })]
+    await clock.run(Promise.all([first.open(), second.open()]))
+    const [from, to] = [first.group(3), second.group(3)]
+    for (const { key, value } of PAIRS) from.put(key, value)
+    from.setNote(NOTE)
+    from.commit()
+    to.put(utf8('old'), utf8('old'))
+    to.commit()
+
+    const handle = await clock.run(
+      server.offer({ peer: PULLER, group: 3, generation: 1, open: () => from.snapshot() })
+    )
+    const install = await clock.run(to.install())
+    const { snapshotId } = handle
+    const { signal } = new AbortController()
+    const pull = { peer: SERVER, group: 3, generation: 1, snapshotId, install, signal }
+    await clock.run(puller.pull(pull))
+    await clock.run(install.finish(handle.note))
+
+    expectPairs([...to.range({})], PAIRS)
+    expect(to.note()).toEqual(NOTE)
+    expect(from.get(utf8('key 0031'))).toBeUndefined()
+    server.stop()
+    await clock.run(Promise.all([first.close(), second.close()]))
   })
 })
 
