@@ -15,7 +15,7 @@ const DETAIL_TEXT_BYTES_MAX = 256
 const WHAT = 'shard reply'
 
 /** Numbers and texts about an error, as programs want them: `{ revision: 12 }`. */
-export type FailureDetails = Readonly<Record<string, number | string>>
+type FailureDetails = Readonly<Record<string, number | string>>
 
 export type FailedResult = {
   readonly kind: 'failed'

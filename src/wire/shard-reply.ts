@@ -15,13 +15,13 @@ import type { FailedResult } from './shard-failure.ts'
 import { GROUP_MAX } from './shard-frame.ts'
 
 /** All results of a reply together, so also one. */
-export const REPLY_BYTES_MAX: number = SHARD_FRAME_BYTES_MAX - 16 * KIB
+const REPLY_BYTES_MAX: number = SHARD_FRAME_BYTES_MAX - 16 * KIB
 /** Replicas of a group, those that come and go included. */
-export const GROUP_MEMBERS_MAX = 64
+const GROUP_MEMBERS_MAX = 64
 
 const WHAT = 'shard reply'
 
-export type GroupMember = {
+type GroupMember = {
   readonly peer: PeerId
   readonly replica: ReplicaId
   /** Else it is a learner. */
@@ -29,7 +29,7 @@ export type GroupMember = {
 }
 
 /** Of an execute, a query or changes; the latter's result has the form of `state.changes`. */
-export type DoneResult = {
+type DoneResult = {
   readonly kind: 'done'
   /** The shard's, that the result belongs to. */
   readonly revision: number
@@ -46,13 +46,13 @@ export type LocatedResult = {
 }
 
 /** `layout` is absent when the asker has the newest that is known here. */
-export type LayoutResult = { readonly kind: 'layout'; readonly layout?: Uint8Array | undefined }
+type LayoutResult = { readonly kind: 'layout'; readonly layout?: Uint8Array | undefined }
 
 /**
  * The answer had no room behind those before it: ask again, for a command with the same client and
  * sequence. It may have been done.
  */
-export type AgainResult = { readonly kind: 'again' }
+type AgainResult = { readonly kind: 'again' }
 
 export type ShardResult = DoneResult | FailedResult | LocatedResult | LayoutResult | AgainResult
 

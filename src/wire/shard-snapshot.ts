@@ -16,7 +16,7 @@ export const SNAPSHOT_PROTOCOL = '/atoll/snapshot/1.0.0'
 /** A chunk ends with the pair that reaches this size, so one large pair fits it too. */
 export const CHUNK_PAIR_BYTES: number = 512 * KIB
 /** A value of the store, as it travels. */
-export const PAIR_VALUE_BYTES_MAX: number = MIB
+const PAIR_VALUE_BYTES_MAX: number = MIB
 export const SNAPSHOT_FRAME_BYTES_MAX: number = 2 * MIB
 /** What the host writes into a snapshot about the group, at most. */
 export const SNAPSHOT_NOTE_BYTES_MAX: number = 64 * KIB

@@ -57,10 +57,10 @@ export type ChangesCall = {
 }
 
 /** Asks who leads a group. */
-export type LocateCall = { readonly kind: 'locate'; readonly target: GroupTarget }
+type LocateCall = { readonly kind: 'locate'; readonly target: GroupTarget }
 
 /** Asks for the committed layout, when it is newer than this one; 0 when none is known. */
-export type LayoutCall = { readonly kind: 'layout'; readonly knownVersion: number }
+type LayoutCall = { readonly kind: 'layout'; readonly knownVersion: number }
 
 export type ShardCall = ExecuteCall | QueryCall | ChangesCall | LocateCall | LayoutCall
 
