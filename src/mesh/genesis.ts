@@ -26,11 +26,11 @@ export type Founding = {
 /** Makes a new mesh. Called for an explicit `up` on an empty folder, and nowhere else. */
 export function foundMesh(
   identity: Identity,
-  options: { createdMs: number; nonce: Uint8Array }
+  options: { createdMs: number; nonce: Uint8Array; shardCount?: number }
 ): Founding {
   const bytes = encodeGenesis({
     founder: identity.peerId,
-    shardCount: SHARD_COUNT,
+    shardCount: options.shardCount ?? SHARD_COUNT,
     arcCount: ARC_COUNT,
     replication: REPLICATION,
     createdMs: options.createdMs,

@@ -13,6 +13,8 @@ export type TestMeshOptions = {
   seed?: number
   /** `memory` (virtual time) unless given; `tcp`: real sockets and disks on this machine. */
   transport?: 'memory' | 'tcp'
+  /** Shards of a simulated mesh; 4 unless given. */
+  shards?: number
   /** Bytes that each peer may store; 1 GiB unless given. */
   capacityBytes?: number
   /** The zone of each peer, by its index; one zone unless given. */

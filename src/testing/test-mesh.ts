@@ -40,6 +40,8 @@ export async function createTestMesh(options: TestMeshOptions): Promise<TestMesh
   return mesh
 }
 
+/** A test says more with few shards, sooner. */
+const SHARDS = 4
 /** The blocks of a test mesh move without waiting for people. */
 const QUICK_MOVER = { retryMs: 1_000 }
 const SETTLE_STEP_MS = 100
@@ -81,7 +83,8 @@ export class SimulatedMesh implements TestMesh {
     this.peers.push(peer)
     this.#founding ??= foundMesh(peer.identity, {
       createdMs: this.clock.nowMs(),
-      nonce: new Uint8Array(16).fill(this.#random.below(256))
+      nonce: new Uint8Array(16).fill(this.#random.below(256)),
+      shardCount: this.#options.shards ?? SHARDS
     })
     await this.#start(index)
     return index
