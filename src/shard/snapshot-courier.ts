@@ -17,7 +17,7 @@ import { SnapshotServer } from './snapshot-server.ts'
 import type { SnapshotEnd } from './snapshot-server.ts'
 
 /** Nobody asks for the next chunk: the message that told of it is lost, and another one is sent. */
-const IDLE_MS = 5_000
+const IDLE_MS = 15_000
 
 export type SnapshotCourierParts = {
   readonly network: Network

@@ -144,7 +144,9 @@ export class Traffic {
   #onDropped(peer: PeerId, dropped: readonly OutgoingMessage[]): void {
     for (const { group, message } of dropped) {
       const replica = this.#keeper.replica(group)
-      if (replica?.applied.peerOf(message.to) === peer) replica.unreachable(message.to)
+      if (replica?.applied.peerOf(message.to) !== peer) continue
+      replica.unreachable(message.to)
+      if (message.type === 'snapshot') replica.reportSnapshot(message.to, false)
     }
   }
 
