@@ -12,7 +12,9 @@ import { SocketFrameStream } from '../../src/api/remote/socket-frame-stream.ts'
 import { utf8 } from '../../src/base/bytes.ts'
 import { MeshError } from '../../src/base/errors.ts'
 import { silentLogger } from '../../src/base/log.ts'
-import { SYSTEM_GROUP } from '../../src/wire/shard.ts'
+import type { Frame } from '../../src/wire/frame.ts'
+import { decodeShardReply } from '../../src/wire/shard-reply.ts'
+import { SYSTEM_GROUP, encodeShardRequest } from '../../src/wire/shard.ts'
 import { LEASE } from '../../src/core/machine/own-queries.ts'
 import { TICK } from '../../src/core/machine/own-operations.ts'
 import { systemClock } from '../../src/node/system-clock.ts'
@@ -52,7 +54,7 @@ describe('kv and locks over a connection', () => {
     expect(await kv.delete('a/1')).toMatchObject({ deleted: true })
   })
 
-  it('errors keep their code, words and details', async () => {
+  it('A-3 errors keep their code, words and details', async () => {
     await mesh.kv.put('a/1', 'x')
     await expect(mesh.kv.put('a/1', 'x', { ifAbsent: true })).rejects.toMatchObject({
       code: 'conflict',
@@ -92,7 +94,7 @@ describe('kv and locks over a connection', () => {
     await expect(other.kv.get('a/1')).rejects.toMatchObject({ code: 'stopped' })
   })
 
-  it('shards may be named, the system group too', async () => {
+  it('A-2 shards may be named, the system group too', async () => {
     let asked: unknown
     await using own = await LocalApi.start((shards) => ({
       count: shards.count,
@@ -121,12 +123,12 @@ describe('kv and locks over a connection', () => {
 })
 
 describe('who may connect', () => {
-  it('another token is refused', async () => {
+  it('A-1 another token is refused', async () => {
     const refused = connect({ ...api.address, token: 'x'.repeat(api.address.token.length) })
     await expect(refused).rejects.toMatchObject({ code: 'unauthorized' })
   })
 
-  it('a web page is refused, whatever it knows', async () => {
+  it('A-1 a web page is refused, whatever it knows', async () => {
     const { api: url, token } = api.address
     const status = await new Promise((resolve) => {
       const headers = {
@@ -169,7 +171,7 @@ describe('who may connect', () => {
 })
 
 describe('a connection that breaks', () => {
-  it('a command under way may have been done, a read is asked again', async () => {
+  it('A-5 a command under way may have been done, a read is asked again', async () => {
     await using wire = await Wire.to(api.port)
     await using far = await connect({ ...api.address, api: wire.url })
     await far.kv.put('a/1', 'x')
@@ -247,7 +249,7 @@ describe('a connection that breaks', () => {
 })
 
 describe('deadlines and cancellation', () => {
-  it('a call that is cancelled is cancelled at the node', async () => {
+  it('A-5 a call that is cancelled is cancelled at the node', async () => {
     const given = Promise.withResolvers<AbortSignal>()
     await using own = await LocalApi.start((shards) => ({
       count: shards.count,
@@ -273,13 +275,60 @@ describe('deadlines and cancellation', () => {
     expect(signal.reason).toMatchObject({ code: 'aborted' })
   })
 
-  it('the node tells why there was no answer in time', async () => {
+  it('A-4 the node tells why there was no answer in time', async () => {
     api.shards.isDown = true
     await expect(mesh.kv.get('a/1', { timeoutMs: 150 })).rejects.toMatchObject({
       code: 'no-quorum',
       message: 'No leader answered within 150 ms'
     })
     expect(await mesh.kv.get('a/1', { stale: true })).toBeUndefined()
+  })
+})
+
+describe('what a connection takes', () => {
+  it('A-6 only what programs may ask', async () => {
+    const { stream } = await openConnection(api.address, { signal: new AbortController().signal })
+    const answered = Promise.withResolvers<Frame>()
+    stream.onFrame = (frame) => answered.resolve(frame)
+    const calls = [
+      { kind: 'locate', target: { group: 1 } },
+      { kind: 'layout', knownVersion: 0 }
+    ] as const
+    stream.send({ kind: 'request', id: 1, timeoutMs: 5_000, body: encodeShardRequest(calls) })
+    const frame = await answered.promise
+    stream.close()
+    if (frame.kind !== 'response') throw new Error(`it was answered by ${frame.kind}`)
+    expect(decodeShardReply(frame.body, 2)).toMatchObject([
+      { kind: 'failed', code: 'unsupported-protocol' },
+      { kind: 'failed', code: 'unsupported-protocol' }
+    ])
+  })
+
+  it('A-3 what is no request is answered by an error frame, and the connection goes on', async () => {
+    const { stream } = await openConnection(api.address, { signal: new AbortController().signal })
+    const frames: Frame[] = []
+    const both = Promise.withResolvers<void>()
+    stream.onFrame = (frame) => {
+      if (frames.push(frame) === 2) both.resolve()
+    }
+    for (const id of [1, 2]) {
+      stream.send({ kind: 'request', id, timeoutMs: 5_000, body: Uint8Array.of(0xff) })
+    }
+    await both.promise
+    stream.close()
+    expect(frames).toMatchObject([
+      { kind: 'error', code: 'invalid-data' },
+      { kind: 'error', code: 'invalid-data' }
+    ])
+  })
+
+  it('a frame that is too long ends it', async () => {
+    const { stream } = await openConnection(api.address, { signal: new AbortController().signal })
+    const closed = Promise.withResolvers<void>()
+    stream.onClose = () => closed.resolve()
+    stream.send({ kind: 'notice', body: new Uint8Array(3 * 1_048_576) })
+    await closed.promise
+    expect(stream.isClosed).toBe(true)
   })
 })
 

@@ -290,13 +290,17 @@ class Shard {
   request(asked: Pick<Request, 'space' | 'operation' | 'version' | 'args'>): () => Answer {
     let numbered: Request | undefined
     return () => {
-      if (this.#client === 0) this.#client = this.apply(REGISTER, undefined).client
-      if (numbered === undefined) {
+      if (numbered !== undefined) return this.#propose(numbered)
+      for (;;) {
+        if (this.#client === 0) this.#client = this.apply(REGISTER, undefined).client
         const sequence = (this.#sequence += 1)
         const answeredBelow = Math.max(0, sequence - 100)
         numbered = { ...asked, client: this.#client, sequence, answeredBelow }
+        const answer = this.#propose(numbered)
+        const isForgotten = answer.kind === 'refused' && answer.error.code === 'client-expired'
+        if (!isForgotten) return answer
+        this.#client = 0
       }
-      return this.#propose(numbered)
     }
   }
 

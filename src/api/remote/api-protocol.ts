@@ -1,5 +1,5 @@
 // The connection that programs on this machine have to their node: an HTTP Upgrade with the API's
-// token, and then the frames of every Atoll stream, with requests of protocols/shard.
+// token, and then the frames of every Atoll stream: protocols/api.
 
 import { peerId } from '../../base/ids.ts'
 import type { PeerId } from '../../base/ids.ts'
@@ -21,5 +21,5 @@ export const API_OPTIONS: { readonly frameBytesMax: number; readonly servedPerPe
   servedPerPeerMax: 4_096
 }
 
-/** A request has so much more time than what it asks for, so that the node can tell why it failed. */
+/** a request has so much more time than what it asks for. */
 export const ANSWER_MS: number = SECOND_MS

@@ -52,7 +52,7 @@ export function serveConnections(server: Server, parts: Parts): { close(): void 
   }
 }
 
-/** @throws unauthorized, not-found, unsupported-protocol */
+/** @throws unauthorized, not-found, unsupported-protocol */
 function admit(request: IncomingMessage, { node, token }: Parts): Shards {
   authorize(request, token)
   if (request.url !== API_PATH || request.headers.upgrade !== API_UPGRADE) {
@@ -87,7 +87,7 @@ function serve(
   return server
 }
 
-/** @returns what the call came to; failures too. Rejects never. */
+/** @returns what the call came to; failures too. Rejects never. */
 async function answer(shards: Shards, call: ShardCall, options: CallOptions): Promise<ShardResult> {
   try {
     return await resultOf(shards, call, options)

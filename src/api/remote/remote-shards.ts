@@ -139,6 +139,7 @@ export class RemoteShards implements Shards {
         reply = await this.#rpc.request(THE_NODE, API_PROTOCOL, body, options)
       } catch (error) {
         if (!isMeshError(error, 'unreachable')) throw error
+        // it isn't repeated.
         if (call.kind === 'execute' && !this.#notConnected.has(error)) throw brokenOff(call, error)
         if (endMs - this.#clock.monotonicMs() <= pauseMs) throw error
         const signals = signal === undefined ? [] : [signal]

@@ -20,8 +20,9 @@ export class KvEntry {
   readonly lease: number
 
   constructor({ key, value, modRevision, createRevision, version, lease }: Entry) {
-    this.keyBytes = key
-    this.value = value
+    // Copies: what was received may be a small part of a long array.
+    this.keyBytes = new Uint8Array(key)
+    this.value = new Uint8Array(value)
     this.revision = modRevision
     this.createRevision = createRevision
     this.version = version

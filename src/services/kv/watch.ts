@@ -81,6 +81,10 @@ export class Watch implements AsyncIterableIterator<WatchEvent, undefined> {
     return await this.#events.return(undefined)
   }
 
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return()
+  }
+
   async #start(): Promise<number> {
     const { fromRevision } = this.#options
     if (fromRevision !== undefined) return fromRevision
@@ -119,14 +123,14 @@ export class Watch implements AsyncIterableIterator<WatchEvent, undefined> {
   }
 
   #eventOf(
-    { key: keyBytes, current, previous }: ChangeEvent,
+    { key, current, previous }: ChangeEvent,
     at: { revision: number; resumeFrom: number }
   ): WatchEvent {
     const isWanted = this.#options.previous === true && previous !== undefined
-    const before = isWanted ? { previous: new KvEntry({ key: keyBytes, ...previous }) } : {}
-    const base = { key: lenient.decode(keyBytes), keyBytes, ...at, ...before }
+    const before = isWanted ? { previous: new KvEntry({ key, ...previous }) } : {}
+    const base = { key: lenient.decode(key), keyBytes: new Uint8Array(key), ...at, ...before }
     if (current === undefined) return { type: 'delete', ...base }
-    return { type: 'put', ...base, entry: new KvEntry({ key: keyBytes, ...current }) }
+    return { type: 'put', ...base, entry: new KvEntry({ key, ...current }) }
   }
 
   #isOver(): boolean {
