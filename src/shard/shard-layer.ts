@@ -156,9 +156,10 @@ export class ShardLayer {
   }
 
   async #handOver(): Promise<void> {
-    const { clock } = this.#parts
+    const { clock, network } = this.#parts
     const endMs = clock.monotonicMs() + HAND_OVER_MS
-    while (this.host.handOverAll() > 0 && clock.monotonicMs() < endMs) {
+    const isAlone = (): boolean => network.connected().length === 0
+    while (!isAlone() && this.host.handOverAll() > 0 && clock.monotonicMs() < endMs) {
       await sleep(clock, HAND_OVER_POLL_MS)
     }
   }

@@ -20,7 +20,8 @@ export class VirtualClock implements Clock {
   #nowMs = 0
   #sequence = 0
   #heap: Entry[] = []
-  #runners = 0
+  /** Whose `run` moves the time. */
+  #leader: object | undefined
   readonly #startMs: number
 
   /** @param startMs what `nowMs` says at the start, milliseconds since the Unix epoch. */
@@ -73,19 +74,19 @@ export class VirtualClock implements Clock {
     }
     work.then(settle, settle)
     const endMs = this.#nowMs + limitMs
-    this.#runners += 1
-    const leading = this.#runners === 1
     try {
       await settleMicrotasks()
       while (!state.settled) {
-        if (leading || this.#runners === 1) {
+        // One of them moves the time; when it is done another one goes on.
+        this.#leader ??= state
+        if (this.#leader === state) {
           assert(this.#peekMs() <= endMs, `work settles within ${limitMs} ms of virtual time`)
           this.#fireNext()
         }
         await settleMicrotasks()
       }
     } finally {
-      this.#runners -= 1
+      if (this.#leader === state) this.#leader = undefined
     }
     return await work
   }
