@@ -100,7 +100,7 @@ export class MemoryNetwork implements Network {
   }
 
   connected(): readonly PeerId[] {
-    return this.#world.connectedTo(this.peerId)
+    return this.#running ? this.#world.connectedTo(this.peerId) : []
   }
 
   onConnected(listener: (peer: PeerId) => void): Unsubscribe {
