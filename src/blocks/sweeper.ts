@@ -77,14 +77,14 @@ export class Sweeper {
     result.checked += ids.length
     const dead = ids.filter((id) => !live.has(shortDigest(id)))
     for (let from = 0; from < dead.length; from += DELETES_AT_ONCE) {
-      const deleting = dead.slice(from, from + DELETES_AT_ONCE).map((id) => {
+      const deleting = dead.slice(from, from + DELETES_AT_ONCE).flatMap((id) => {
         // Looked at and out of the index in one turn: whoever asks afterwards hears that it is gone.
         const bytes = store.sizeOf(id)
-        if (bytes === undefined || this.#touches.of(id) >= cycle - 1) return undefined
+        if (bytes === undefined || this.#touches.of(id) >= cycle - 1) return []
         this.#touches.forget(id)
         result.deleted += 1
         result.deletedBytes += bytes
-        return store.delete(id)
+        return [store.delete(id)]
       })
       await Promise.all(deleting)
     }

@@ -297,11 +297,11 @@ describe('a put', () => {
     const names = ['a', 'b', 'c', 'd', 'e', 'f']
     /** What each name must lead to. */
     const model = new Map<string, number>()
-    let stop = false
+    const stop = new AbortController()
     let puts = 0
     const work = async (index: number): Promise<void> => {
       const { files } = mesh.peer(index)
-      while (!stop) {
+      while (!stop.signal.aborted) {
         // Each worker has names of its own, and all share few contents.
         const name = `vol${index}/${names[random.below(names.length)]}`
         const content = random.below(12)
@@ -335,7 +335,7 @@ describe('a put', () => {
         const report = await mesh.peer(cycle % 4).collector.collect({ isForced: true })
         deleted += report?.deleted ?? 0
       }
-      stop = true
+      stop.abort()
       return deleted
     })()
     const deleted = await mesh.run(cycles)
