@@ -25,6 +25,11 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = (() => {
   return { base, core, wire, storage, net, mesh, blocks, shard, services, node, api, testing }
 })()
 
+/** Cores that others stand on. */
+const CORES_BELOW: Readonly<Record<string, readonly string[]>> = {
+  groups: ['machine', 'raft', 'ring']
+}
+
 /** These import no package and nothing of Node.js. */
 const PURE = ['base', 'core']
 
@@ -40,8 +45,7 @@ const LINES_MAX = 300
 /** Files over the limit and what they may have at most. May only shrink. */
 const LINES_EXCEPTIONS: Readonly<Record<string, number>> = {
   'src/api/cli/demo.ts': 305,
-  'src/mesh/mesh.ts': 325,
-  'src/node/node.ts': 302
+  'src/mesh/mesh.ts': 325
 }
 
 const BANNED_NAMES = ['utils', 'util', 'helpers', 'helper', 'common', 'misc', 'types']
@@ -170,10 +174,12 @@ describe('layers', () => {
     expect(wrong.map(({ path, specifier }) => `${path} imports ${specifier}`)).toEqual([])
   })
 
-  it('a core imports base and itself, no other core', () => {
+  it('a core imports base and itself, no other core but those that it puts together', () => {
     const wrong = edges.filter(({ path, target }) => {
-      const own = /^src\/core\/[^/]+\//.exec(path)?.[0]
-      return own !== undefined && target?.startsWith(own) !== true && !isBase(target)
+      const own = /^src\/core\/([^/]+)\//.exec(path)?.[1]
+      if (own === undefined || isBase(target)) return false
+      const allowed = [own, ...(CORES_BELOW[own] ?? [])]
+      return !allowed.some((core) => target?.startsWith(`src/core/${core}/`) === true)
     })
     expect(wrong.map(({ path, specifier }) => `${path} imports ${specifier}`)).toEqual([])
   })

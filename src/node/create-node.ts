@@ -2,7 +2,6 @@
 // built and put together.
 
 import { randomBytes } from 'node:crypto'
-import { createServer } from 'node:net'
 import type { Clock } from '../base/clock.ts'
 import { sleep } from '../base/clock.ts'
 import { errorMessage, isMeshError, MeshError } from '../base/errors.ts'
@@ -14,7 +13,6 @@ import { checkFounding, foundMesh, type Founding } from '../mesh/genesis.ts'
 import { askForGenesis, prepareToAsk, wrongMesh } from '../mesh/hello.ts'
 import { keyOfSeed } from '../net/libp2p/key.ts'
 import { createLibp2pNetwork } from '../net/libp2p/libp2p-network.ts'
-import type { Address } from '../net/network.ts'
 import { FileBlockStore } from '../storage/file/file-block-store.ts'
 import { FileLogStore } from '../storage/file/log/file-log-store.ts'
 import { FileStateStore } from '../storage/file/state/file-state-store.ts'
@@ -28,6 +26,7 @@ import {
   type NodeOptions,
   type ResolvedOptions
 } from './options.ts'
+import { portsOf, withStickyPorts } from './sticky-ports.ts'
 import { systemClock } from './system-clock.ts'
 
 /** Between two attempts to reach the addresses given to a joiner. */
@@ -273,36 +272,4 @@ async function rememberedOf(folder: DataFolder, log: Logger): ReturnType<DataFol
 
 function newSession(): SessionId {
   return sessionId(randomBytes(8).toString('hex'))
-}
-
-/** Port 0 means any: the one of the last run if it is free, so that printed addresses stay true. */
-async function withStickyPorts(
-  listen: readonly Address[],
-  ports: readonly number[]
-): Promise<Address[]> {
-  const sticky: Address[] = []
-  for (const [index, address] of listen.entries()) {
-    const port = ports[index]
-    const match = /^\/ip[46]\/([^/]+)\/tcp\/0$/.exec(address)
-    const usable =
-      match !== null && port !== undefined && port > 0 && (await isFree(match[1] as string, port))
-    sticky.push(usable ? address.replace(/\/0$/, `/${port}`) : address)
-  }
-  return sticky
-}
-
-async function isFree(host: string, port: number): Promise<boolean> {
-  return await new Promise<boolean>((resolve) => {
-    const server = createServer()
-    server.once('error', () => resolve(false))
-    server.listen({ host, port, exclusive: true }, () => {
-      server.close(() => resolve(true))
-    })
-  })
-}
-
-/** The ports in use, in the order of the listen addresses: one address each is enough. */
-function portsOf(addresses: readonly Address[]): number[] {
-  const ports = addresses.map((address) => Number(/\/tcp\/(\d+)/.exec(address)?.[1] ?? 0))
-  return [...new Set(ports)]
 }

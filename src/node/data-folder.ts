@@ -8,8 +8,8 @@
 //   state/      what the groups' replicas have applied
 
 import { randomBytes } from 'node:crypto'
-import { mkdir, readdir } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { fromUtf8, utf8 } from '../base/bytes.ts'
 import { errorMessage, MeshError } from '../base/errors.ts'
 import { storeId, type StoreId } from '../base/ids.ts'
@@ -19,7 +19,8 @@ import type { ScrubJournal, ScrubState } from '../blocks/scrub.ts'
 import { checkFounding, type Founding } from '../mesh/genesis.ts'
 import { identityFromSeed, SEED_BYTES, type Identity } from '../mesh/identity.ts'
 import { readFileIfThere, removeIfThere, writeFileDurably } from '../storage/file/durable-file.ts'
-import { nodeFileOps, syncFolder } from '../storage/file/file-ops.ts'
+import { nodeFileOps } from '../storage/file/file-ops.ts'
+import { hasFiles, syncNewFolders } from '../storage/file/folders.ts'
 import { lockFolder, type FolderLock } from '../storage/file/folder-lock.ts'
 import { decodeRemembered, encodeRemembered, REMEMBERED_BYTES_MAX } from '../wire/remembered.ts'
 
@@ -209,17 +210,6 @@ export async function readApiFile(dir: string): Promise<ApiFile | undefined> {
   return { url, token, pid }
 }
 
-/** A new folder is there after a power cut only if its name is on disk, up to one that was there. */
-async function syncNewFolders(first: string, last: string): Promise<void> {
-  const top = resolve(first)
-  let at = resolve(last)
-  while (at !== top && at !== dirname(at)) {
-    await syncFolder(nodeFileOps, dirname(at))
-    at = dirname(at)
-  }
-  await syncFolder(nodeFileOps, dirname(top))
-}
-
 async function readNodeFile(dir: string): Promise<NodeFile | undefined> {
   const bytes = await readFileIfThere(nodeFileOps, join(dir, 'node.json'))
   if (bytes === undefined) return undefined
@@ -263,15 +253,6 @@ function newNodeFile(
     ports: [],
     left: false,
     hasLog: false
-  }
-}
-
-async function hasFiles(dir: string): Promise<boolean> {
-  try {
-    return (await readdir(dir)).length > 0
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
-    throw error
   }
 }
 

@@ -9,16 +9,12 @@ import { Blocks, type BlocksOptions } from '../blocks/blocks.ts'
 import type { ScrubJournal } from '../blocks/scrub.ts'
 import type { Random } from '../base/random.ts'
 import type { MembershipConfig } from '../core/membership/config.ts'
-import {
-  isTerminal,
-  type Member,
-  type MemberRecord,
-  type MemberUpdate
-} from '../core/membership/member.ts'
+import { type Member, type MemberRecord, type MemberUpdate } from '../core/membership/member.ts'
 import { layoutReport, type LayoutReport } from '../core/ring/layout-report.ts'
 import type { Founding } from '../mesh/genesis.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import type { Address, Network, Unsubscribe } from '../net/network.ts'
+import { Collector, type CollectorOptions } from '../services/files/collector.ts'
 import { Files } from '../services/files/files.ts'
 import { Kv } from '../services/kv/kv.ts'
 import { Locks } from '../services/locks/locks.ts'
@@ -27,16 +23,13 @@ import type { Shards } from '../shard/shards.ts'
 import type { BlockStore } from '../storage/block-store.ts'
 import type { LogStore } from '../storage/log-store.ts'
 import type { StateStore } from '../storage/state-store.ts'
-import type { NodeStatusReply } from '../wire/node.ts'
 import { Colleagues, type ScrubOutcome } from './colleagues.ts'
 import { shardsOf } from './node-shards.ts'
-import { failuresTolerated, memberStatus, type NodeStatus } from './status.ts'
+import { leaveMesh, type LeaveOptions } from './leave.ts'
+import { statusOf, type NodeStatus } from './status.ts'
 
 /** Software version, for people. */
 export const AGENT = 'atoll/0.1.0'
-
-/** How often a leaving node looks whether all is handed over. */
-const LEAVE_POLL_MS = 100
 
 /** What a node stands on. The composition root builds the real ones, the test mesh simulated ones. */
 export type NodeComponents = {
@@ -73,6 +66,7 @@ export type NodeSetup = {
   /** Whether the log was there before. */
   hasLog: boolean
   blocks?: Partial<BlocksOptions>
+  collector?: Partial<CollectorOptions>
   onWaiting?: ((reason: string) => void) | undefined
 }
 
@@ -98,6 +92,7 @@ export class Node {
   readonly shards: Shards
   readonly shardLayer: ShardLayer
   readonly #colleagues: Colleagues
+  readonly #collector: Collector
   readonly #components: NodeComponents
   readonly #setup: NodeSetup
   readonly #events = new Emitter<NodeEvents>()
@@ -118,12 +113,18 @@ export class Node {
       { network, mesh: this.mesh, store, clock, log, scrubJournal: journal.scrub },
       setup.blocks
     )
-    this.shardLayer = shardsOf(components, { setup, mesh: this.mesh, onSaved: (saved) => this.#keep(saved) })
+    this.shardLayer = shardsOf(components, {
+      setup,
+      mesh: this.mesh,
+      onSaved: (saved) => this.#keep(saved)
+    })
     const shards = this.shardLayer.router
     this.shards = shards
     this.kv = new Kv({ shards, clock, log })
     this.locks = new Locks({ shards, clock, log })
-    this.files = new Files({ blocks: this.blocks }, { stopping: this.#stopping.signal })
+    const { blocks, mesh, locks } = this
+    this.files = new Files({ blocks, shards }, { stopping: this.#stopping.signal })
+    this.#collector = new Collector({ mesh, blocks, shards, locks, clock, log }, setup.collector)
     this.#colleagues = new Colleagues({
       network,
       log,
@@ -166,6 +167,7 @@ export class Node {
       await Promise.race([this.mesh.joined(), failed.promise])
       await Promise.race([this.shardLayer.start(), failed.promise])
       this.blocks.start()
+      this.#collector.start()
     } catch (error) {
       await this.stop()
       throw error
@@ -205,30 +207,8 @@ export class Node {
 
   /** How the mesh is, as this node sees it. Members that don't answer within 1.5 s have no usage. */
   async status(): Promise<NodeStatus> {
-    const present = this.mesh.members().filter(({ state }) => !isTerminal(state))
-    const replies = await Promise.all(
-      present.map((member) => this.#colleagues.statusOf(member.record.peerId))
-    )
-    const own = this.blocks.status()
-    const sum = (of: (reply: NodeStatusReply) => number): number =>
-      replies.reduce((total, reply) => total + (reply === undefined ? 0 : of(reply)), 0)
-    const { version, hash } = this.mesh.layout()
-    return {
-      peerId: this.peerId,
-      meshId: this.meshId,
-      name: this.mesh.selfRecord().name,
-      addresses: this.addresses,
-      members: present.map((member, index) => memberStatus(member, replies[index]?.usedBytes)),
-      layout: { version, hash },
-      blocks: {
-        count: own.count,
-        bytes: own.bytes,
-        underReplicated: sum((reply) => reply.underReplicated),
-        missing: sum((reply) => reply.missing),
-        pendingMoves: sum((reply) => reply.pendingMoves)
-      },
-      failuresTolerated: failuresTolerated(present, this.mesh.founding.genesis.replication)
-    }
+    const { mesh, blocks, addresses } = this
+    return await statusOf({ mesh, blocks, addresses, colleagues: this.#colleagues })
   }
 
   /** Why this node's disk takes no more blocks, once it does. */
@@ -253,40 +233,11 @@ export class Node {
    *
    * @throws invalid-argument when it is the only member: there is nobody to hand over to
    */
-  async leave(
-    options: {
-      onProgress?: (blocksLeft: number) => void
-      /** The others know; the node stops next. */
-      onDone?: () => void
-      signal?: AbortSignal | undefined
-    } = {}
-  ): Promise<void> {
+  async leave(options: LeaveOptions = {}): Promise<void> {
     const { store, clock } = this.#components
-    const takers = this.mesh
-      .members()
-      .filter(
-        ({ record, state }) =>
-          record.peerId !== this.peerId && !isTerminal(state) && record.status === 'up'
-      )
-    if (takers.length === 0) {
-      throw new MeshError(
-        'invalid-argument',
-        'This is the only member of its mesh: there is nobody to hand its blocks over to. ' +
-          'Just stop it, or join another node first'
-      )
-    }
-    this.mesh.beginLeave()
-    for (;;) {
-      const { count } = store.usage()
-      options.onProgress?.(count)
-      if (count === 0 && this.shardLayer.isEmpty) break
-      options.signal?.throwIfAborted()
-      this.#stopping.signal.throwIfAborted()
-      await new Promise<void>((resolve) => {
-        clock.after(LEAVE_POLL_MS, resolve)
-      })
-    }
-    await this.mesh.endLeave()
+    const { mesh, shardLayer } = this
+    const parts = { mesh, shardLayer, store, clock, stopping: this.#stopping.signal }
+    await leaveMesh(parts, options)
     options.onDone?.()
     await this.stop()
   }
@@ -298,6 +249,7 @@ export class Node {
   async #stop(): Promise<void> {
     const { network, store } = this.#components
     this.#stopping.abort(new MeshError('stopped', 'The node is stopping'))
+    await this.#collector.stop()
     await this.kv.stop()
     await this.locks.stop()
     await this.blocks.stop()

@@ -1,7 +1,11 @@
 // How the mesh is, as a node sees it: what `atoll status` prints.
 
 import type { MeshId, PeerId } from '../base/ids.ts'
-import type { Member, MemberState } from '../core/membership/member.ts'
+import type { Blocks } from '../blocks/blocks.ts'
+import { isTerminal, type Member, type MemberState } from '../core/membership/member.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import type { NodeStatusReply } from '../wire/node.ts'
+import type { Colleagues } from './colleagues.ts'
 
 export type MemberStatus = {
   peerId: PeerId
@@ -36,8 +40,42 @@ export type NodeStatus = {
   failuresTolerated: number
 }
 
+/** Members that don't answer within 1.5 s have no usage. */
+export async function statusOf(parts: {
+  mesh: Mesh
+  blocks: Blocks
+  colleagues: Colleagues
+  addresses: readonly string[]
+}): Promise<NodeStatus> {
+  const { mesh, blocks, colleagues, addresses } = parts
+  const present = mesh.members().filter(({ state }) => !isTerminal(state))
+  const replies = await Promise.all(
+    present.map((member) => colleagues.statusOf(member.record.peerId))
+  )
+  const own = blocks.status()
+  const sum = (of: (reply: NodeStatusReply) => number): number =>
+    replies.reduce((total, reply) => total + (reply === undefined ? 0 : of(reply)), 0)
+  const { version, hash } = mesh.layout()
+  return {
+    peerId: mesh.self,
+    meshId: mesh.founding.meshId,
+    name: mesh.selfRecord().name,
+    addresses,
+    members: present.map((member, index) => memberStatus(member, replies[index]?.usedBytes)),
+    layout: { version, hash },
+    blocks: {
+      count: own.count,
+      bytes: own.bytes,
+      underReplicated: sum((reply) => reply.underReplicated),
+      missing: sum((reply) => reply.missing),
+      pendingMoves: sum((reply) => reply.pendingMoves)
+    },
+    failuresTolerated: failuresTolerated(present, mesh.founding.genesis.replication)
+  }
+}
+
 /** @param usedBytes undefined when the member couldn't be asked */
-export function memberStatus(member: Member, usedBytes: number | undefined): MemberStatus {
+function memberStatus(member: Member, usedBytes: number | undefined): MemberStatus {
   const { record, state } = member
   return {
     peerId: record.peerId,
@@ -52,7 +90,7 @@ export function memberStatus(member: Member, usedBytes: number | undefined): Mem
 }
 
 /** With n members a block has min(n, RF) owners, and a majority of them must be there. */
-export function failuresTolerated(members: readonly Member[], replication: number): number {
+function failuresTolerated(members: readonly Member[], replication: number): number {
   const owners = Math.min(
     members.filter(({ record }) => record.status === 'up').length,
     replication
