@@ -86,8 +86,10 @@ class Search<State, Input, Output> {
     next: undefined
   }
   readonly #isDone: Uint8Array
-  readonly #isUnknownDone: Uint8Array
-  readonly #seen = new Set<string>()
+  /** A bit for each unknown operation. */
+  #unknownDone = 0n
+  /** By known operations done and state: with which unknown ones it was tried. */
+  readonly #seen = new Map<string, bigint[]>()
   readonly #taken: Taken<State>[] = []
   #state: State
   /** All known operations before it are done. */
@@ -109,7 +111,6 @@ class Search<State, Input, Output> {
     this.#unknownNames = this.#unknown.map(({ input }) => JSON.stringify(input))
     this.#stepsMax = stepsMax
     this.#isDone = new Uint8Array(this.#known.length)
-    this.#isUnknownDone = new Uint8Array(this.#unknown.length)
     this.#state = model.initial
     this.#left = this.#known.length
     this.#link()
@@ -195,13 +196,13 @@ class Search<State, Input, Output> {
     for (let place = from; place < this.#unknown.length; place++) {
       const { input, call } = this.#unknown[place] as Operation<Input, Output>
       if (call > limit) return -1
-      if (this.#isUnknownDone[place] === 1 || this.#hasEarlierTwin(place)) continue
+      if (this.#isUnknownDone(place) || this.#hasEarlierTwin(place)) continue
       const next = this.#model.step(this.#state, input, undefined)
       if (next === undefined) throw new Error('An unknown operation can be done in any state')
       if (this.#model.identity(next) === now) continue
-      this.#isUnknownDone[place] = 1
+      this.#unknownDone ^= 1n << BigInt(place)
       if (!this.#isNew(next)) {
-        this.#isUnknownDone[place] = 0
+        this.#unknownDone ^= 1n << BigInt(place)
         continue
       }
       this.#taken.push({
@@ -220,16 +221,20 @@ class Search<State, Input, Output> {
   #hasEarlierTwin(place: number): boolean {
     for (let other = 0; other < place; other++) {
       const isEqual = this.#unknownNames[other] === this.#unknownNames[place]
-      if (isEqual && this.#isUnknownDone[other] === 0) return true
+      if (isEqual && !this.#isUnknownDone(other)) return true
     }
     return false
+  }
+
+  #isUnknownDone(place: number): boolean {
+    return ((this.#unknownDone >> BigInt(place)) & 1n) === 1n
   }
 
   #undo({ node, unknown, before, lowBefore }: Taken<State>): void {
     this.#state = before
     this.#low = lowBefore
     if (node === undefined) {
-      this.#isUnknownDone[unknown] = 0
+      this.#unknownDone ^= 1n << BigInt(unknown)
       return
     }
     this.#isDone[node.index] = 0
@@ -238,17 +243,24 @@ class Search<State, Input, Output> {
     relink(node)
   }
 
-  /** Whether these operations were never done with this state before. Exact: nothing is hashed. */
+  /**
+   * Whether it is worth going on from here: not if the same was tried with no more of the unknown
+   * operations used up. Exact: nothing is hashed.
+   */
   #isNew(state: State): boolean {
     let key = `${this.#low}:`
     const last = this.#isDone.lastIndexOf(1)
     for (let index = this.#low; index <= last; index++) key += this.#isDone[index]
-    for (let place = 0; place < this.#unknown.length; place++) {
-      if (this.#isUnknownDone[place] === 1) key += `,${place}`
-    }
     key += `|${this.#model.identity(state)}`
-    const { size } = this.#seen
-    return this.#seen.add(key).size > size
+    const tried = this.#seen.get(key)
+    const now = this.#unknownDone
+    if (tried === undefined) {
+      this.#seen.set(key, [now])
+      return true
+    }
+    if (tried.some((used) => (used & now) === used)) return false
+    tried.push(now)
+    return true
   }
 
   // What is told of a violation.

@@ -10,15 +10,21 @@ export type LockInput =
   | { readonly kind: 'try-acquire'; readonly owner: string }
   | { readonly kind: 'release'; readonly owner: string }
   | { readonly kind: 'expire'; readonly owner: string }
+  /** No operation of the lock: from when to when a client took itself for its holder. */
+  | {
+      readonly kind: 'held'
+      readonly owner: string
+      readonly token: number
+      /** Milliseconds, by a clock that all clients share. */
+      readonly fromMs: number
+      readonly untilMs: number
+    }
 
 export type LockOutput = {
   /** Of an acquire, or a try that was granted; null when somebody else held the lock. */
   readonly token?: number | null
   /** Of a release: whether the owner held it until then. */
   readonly isReleased?: boolean
-  /** Of a grant: until when the client took itself for the holder, by the clock of all clients. */
-  readonly heldFromMs?: number
-  readonly heldUntilMs?: number
 }
 
 export type LockState = {
@@ -32,6 +38,7 @@ export const lockModel: Model<LockState, LockInput, LockOutput> = {
   initial: { owner: '', token: 0 },
 
   step(state, { kind, owner }, output) {
+    if (kind === 'held') return state
     if (kind === 'release' || kind === 'expire') {
       const isHolder = state.owner === owner
       if (output?.isReleased !== undefined && output.isReleased !== isHolder) return undefined
@@ -54,13 +61,7 @@ export const lockModel: Model<LockState, LockInput, LockOutput> = {
     `${kind} as ${owner} → ${output === undefined ? 'nobody knows' : JSON.stringify(output)}`
 }
 
-type Holding = {
-  readonly key: string
-  readonly owner: string
-  readonly token: number
-  readonly fromMs: number
-  readonly untilMs: number
-}
+type Holding = Extract<LockInput, { kind: 'held' }> & { readonly key: string }
 
 /**
  * What must hold whatever the order: no token twice, and no two clients that take themselves for
@@ -69,12 +70,9 @@ type Holding = {
  * @returns what is wrong, in words
  */
 export function lockProblems(operations: readonly Operation<LockInput, LockOutput>[]): string[] {
-  const holdings: Holding[] = []
-  for (const { key, input, output } of operations) {
-    if (typeof output?.token !== 'number') continue
-    const { token, heldFromMs: fromMs = 0, heldUntilMs: untilMs = fromMs } = output
-    holdings.push({ key, owner: input.owner, token, fromMs, untilMs })
-  }
+  const holdings = operations.flatMap(({ key, input }): Holding[] =>
+    input.kind === 'held' ? [{ ...input, key }] : []
+  )
   return [...Map.groupBy(holdings, ({ key }) => key).values()].flatMap(problemsOfLock)
 }
 

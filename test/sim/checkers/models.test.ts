@@ -137,8 +137,8 @@ describe('lockProblems()', () => {
         id: index + 1,
         client: owner,
         key,
-        input: { kind: 'acquire', owner } as const,
-        output: { token, heldFromMs: from, heldUntilMs: until },
+        input: { kind: 'held', owner, token, fromMs: from, untilMs: until } as const,
+        output: {},
         call: 0,
         return: 1
       }))
