@@ -1,6 +1,7 @@
 // A program that is no node: the services over a real connection to the local API.
 
 import { createServer, request } from 'node:http'
+import { connect as dial } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -12,6 +13,7 @@ import { SocketFrameStream } from '../../src/api/remote/socket-frame-stream.ts'
 import { utf8 } from '../../src/base/bytes.ts'
 import { MeshError } from '../../src/base/errors.ts'
 import { silentLogger } from '../../src/base/log.ts'
+import { decodeFrame, encodeFrame } from '../../src/wire/frame.ts'
 import type { Frame } from '../../src/wire/frame.ts'
 import { decodeShardReply } from '../../src/wire/shard-reply.ts'
 import { SYSTEM_GROUP, encodeShardRequest } from '../../src/wire/shard.ts'
@@ -322,6 +324,42 @@ describe('what a connection takes', () => {
     ])
   })
 
+  it('a request that comes with the upgrade is not lost', async () => {
+    const { token } = api.address
+    const call = { kind: 'locate', target: { group: 1 } } as const
+    const body = encodeShardRequest([call])
+    const socket = dial(api.port, '127.0.0.1')
+    const head = `GET /v1/connect HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${token}\r\n`
+    const upgrade = 'connection: upgrade\r\nupgrade: atoll-api\r\n\r\n'
+    const frame = encodeFrame({ kind: 'request', id: 7, timeoutMs: 5_000, body })
+    socket.write(Buffer.concat([Buffer.from(head + upgrade), frame]))
+    let answer = Buffer.alloc(0)
+    for await (const chunk of socket) {
+      answer = Buffer.concat([answer, chunk as Buffer])
+      const at = answer.indexOf('\r\n\r\n') + 4
+      if (answer.length > at + 4 && answer.length >= at + 4 + answer.readUInt32BE(at)) {
+        expect(answer.subarray(0, at).toString()).toContain('atoll-shards: 4\r\n')
+        expect(decodeFrame(answer.subarray(at + 4))).toMatchObject({ kind: 'response', id: 7 })
+        break
+      }
+    }
+    expect.assertions(2)
+  })
+
+  it('a frame that is never complete ends it', async () => {
+    const { socket } = fakeSocket()
+    const clock = new VirtualClock()
+    const stream = new SocketFrameStream({ socket, clock }, { frameBytesMax: 1_000 })
+    const reasons: unknown[] = []
+    stream.onClose = (reason) => reasons.push(reason)
+    socket.push(Uint8Array.of(0, 0, 0, 9, 4))
+    await clock.advance(29_000)
+    expect(reasons).toEqual([])
+    await clock.advance(1_000)
+    expect(reasons).toMatchObject([{ code: 'timeout' }])
+    await expect(stream.drained()).resolves.toBeUndefined()
+  })
+
   it('a frame that is too long ends it', async () => {
     const { stream } = await openConnection(api.address, { signal: new AbortController().signal })
     const closed = Promise.withResolvers<void>()
@@ -347,16 +385,7 @@ describe('many at once', () => {
   })
 
   it('what is asked in one turn of the event loop is one write', async () => {
-    const writes: number[] = []
-    const socket = new Duplex({
-      read: () => {},
-      write: (chunk: Uint8Array, _, done) => {
-        writes.push(chunk.length)
-        done()
-      }
-    }) as unknown as Socket
-    socket.setNoDelay = () => socket
-    socket.setTimeout = () => socket
+    const { socket, writes } = fakeSocket()
     const clock = new VirtualClock()
     const stream = new SocketFrameStream({ socket, clock }, { frameBytesMax: 1_000 })
     const open = async (): Promise<never> => await Promise.reject(new Error('one is enough'))
@@ -373,6 +402,23 @@ describe('many at once', () => {
     expect((await ended).every(({ status }) => status === 'rejected')).toBe(true)
   })
 })
+
+/** A socket to nowhere, with the lengths of what is written to it. */
+function fakeSocket(): { socket: Socket; writes: number[] } {
+  const writes: number[] = []
+  const duplex = new Duplex({
+    read: () => {},
+    write: (chunk: Uint8Array, _, done) => {
+      writes.push(chunk.length)
+      done()
+    }
+  })
+  const socket = duplex as Socket
+  socket.setNoDelay = () => socket
+  socket.setTimeout = () => socket
+  socket.destroySoon = () => void socket.destroy()
+  return { socket, writes }
+}
 
 async function shardsOf(own: LocalApi): Promise<{ shards: Shards; stop: () => void }> {
   const signal = new AbortController().signal

@@ -94,7 +94,7 @@ type ResultByKind = {
 }
 
 /** One result for each part, in their order. */
-export type ResultsOf<Parts extends readonly Part[]> = {
+type ResultsOf<Parts extends readonly Part[]> = {
   readonly [Index in keyof Parts]: ResultByKind[Parts[Index]['kind']]
 }
 
@@ -129,7 +129,7 @@ export function keyOf(part: Compare | Part): Uint8Array {
   return 'prefix' in part ? part.prefix : part.from
 }
 
-export function idOf(lease: LeaseReference): number {
+function idOf(lease: LeaseReference): number {
   return typeof lease === 'number' ? lease : lease.id
 }
 

@@ -1,8 +1,10 @@
 // Commands as `atoll` runs them, in this process: what they print, and their exit code.
 
 import { Command } from 'commander'
+import { registerFiles } from '../../../src/api/cli/files.ts'
 import { registerKv } from '../../../src/api/cli/kv.ts'
 import { registerLock } from '../../../src/api/cli/lock.ts'
+import { registerNames } from '../../../src/api/cli/names.ts'
 
 export type Printed = { out: string[]; err: string[]; code: number }
 
@@ -39,6 +41,8 @@ export async function run(
     writeOut: line(printed.out),
     writeErr: () => {}
   })
+  registerFiles(program, context)
+  registerNames(program, context)
   registerKv(program, context)
   registerLock(program, context)
   const isHelp = words.includes('--help')
