@@ -1,9 +1,15 @@
 // Calls to other nodes: those of one turn for the same node and group travel together.
 
-import { MeshError, toMeshError } from '../base/errors.ts'
+import { toMeshError, type MeshError } from '../base/errors.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Network } from '../net/network.ts'
-import { CALLS_MAX, callBytes, encodeShardRequest, SHARD_FRAME_BYTES_MAX, SHARD_PROTOCOL } from '../wire/shard.ts'
+import {
+  CALLS_MAX,
+  callBytes,
+  encodeShardRequest,
+  SHARD_FRAME_BYTES_MAX,
+  SHARD_PROTOCOL
+} from '../wire/shard.ts'
 import type { ShardCall } from '../wire/shard.ts'
 import { decodeShardReply } from '../wire/shard-reply.ts'
 import type { ShardResult } from '../wire/shard-reply.ts'

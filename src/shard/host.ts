@@ -10,15 +10,15 @@ import type { Network, Unsubscribe } from '../net/network.ts'
 import type { GroupWrite, LogStore } from '../storage/log-store.ts'
 import type { StateStore } from '../storage/state-store.ts'
 import { GroupFolder, type LastReplica, type ReplicaName } from './group-folder.ts'
+import { GroupTurns } from './group-turns.ts'
 import { LogBatch } from './log-batch.ts'
-import { Replica, RAFT_TICK_MS, type ReplicaHost } from './replica.ts'
+import { stallOf } from './log-stall.ts'
+import { RAFT_TICK_MS } from './raft-core.ts'
+import { Replica } from './replica.ts'
+import type { ReplicaHost } from './replica-parts.ts'
 import type { ReplicaNote } from './replica-note.ts'
 import { Traffic, type ReplicaKeeper } from './traffic.ts'
 
-/** A log that is stuck for so long costs this node its leaderships: first by asking, … */
-const STALL_TRANSFER_MS = 1_000
-/** … then by falling silent, so that the others elect. */
-const STALL_SILENT_MS = 3_000
 /** A replica that ended for want of disk is tried again. */
 const REOPEN_MS = 5_000
 
@@ -42,8 +42,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
   readonly #traffic: Traffic
   readonly #replicas = new Map<number, Replica>()
   readonly #awake = new Set<Replica>()
-  /** Groups whose replica is being made or ended. */
-  readonly #busy = new Set<number>()
+  readonly #turns = new GroupTurns()
   readonly #listeners = new Set<(group: number) => void>()
   readonly #timers = new Set<Timer>()
   #isTurnSet = false
@@ -219,11 +218,10 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
 
   #tick(): void {
     const { logStore, clock } = this.#parts
-    const sinceMs = logStore.pendingSinceMs()
-    const stalledMs = sinceMs === undefined ? 0 : clock.monotonicMs() - sinceMs
-    this.#isSilent = stalledMs > STALL_SILENT_MS || this.failure() !== undefined
+    const stall = stallOf(logStore, clock)
+    this.#isSilent = stall === 'long' || this.failure() !== undefined
     for (const replica of this.replicas()) {
-      if (stalledMs > STALL_TRANSFER_MS) replica.handOver()
+      if (stall !== 'none') replica.handOver()
       replica.tick()
     }
   }
@@ -273,17 +271,13 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
 
   /** One at a time for a group; what comes meanwhile comes again. */
   async #exclusively(group: number, task: () => Promise<void>): Promise<void> {
-    if (this.#busy.has(group)) return
-    this.#busy.add(group)
     try {
-      await task()
+      await this.#turns.run(group, task)
     } catch (error) {
       const { code, message: reason } = toMeshError(error)
       this.#parts.log.warn('shard.group_failed', { group, code, reason })
       if (code === 'disk-full') this.#after(REOPEN_MS, () => void this.#openReplica(group))
       else if (this.#isRunning) this.#failure ??= toMeshError(error)
-    } finally {
-      this.#busy.delete(group)
     }
   }
 

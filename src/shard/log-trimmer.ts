@@ -15,7 +15,11 @@ const KEPT_ENTRIES = 2_048
 /** And at most, for members that answer and are far behind: then a snapshot is cheaper. */
 const KEPT_ENTRIES_MAX = 32_768
 
-export type LogTrimmerParts = { readonly clock: Clock; readonly log: Logger; readonly host: ShardHost }
+export type LogTrimmerParts = {
+  readonly clock: Clock
+  readonly log: Logger
+  readonly host: ShardHost
+}
 
 export class LogTrimmer {
   readonly #parts: LogTrimmerParts
@@ -42,7 +46,10 @@ export class LogTrimmer {
     const applied = replica.applied.index
     const length = applied - replica.log.firstIndex()
     if (length < KEPT_ENTRIES + TRIM_ENTRIES || this.#busy.has(group)) return
-    const to = Math.min(applied - KEPT_ENTRIES, Math.max(slowest(replica), applied - KEPT_ENTRIES_MAX))
+    const to = Math.min(
+      applied - KEPT_ENTRIES,
+      Math.max(slowest(replica), applied - KEPT_ENTRIES_MAX)
+    )
     if (to - replica.log.firstIndex() < TRIM_ENTRIES) return
     this.#busy.add(group)
     void this.#trim(replica, to).finally(() => this.#busy.delete(group))

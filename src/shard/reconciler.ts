@@ -11,7 +11,8 @@ import type { GroupView } from '../core/groups/next-step.ts'
 import { preferredLeaders, shouldTransfer } from '../core/groups/preferred-leaders.ts'
 import { NO_REPLICA } from '../core/raft/messages.ts'
 import type { ShardHost } from './host.ts'
-import { RAFT_TICK_MS, type Replica } from './replica.ts'
+import { RAFT_TICK_MS } from './raft-core.ts'
+import type { Replica } from './replica.ts'
 
 /** How often groups are looked at. */
 const PERIOD_MS = 2 * RAFT_TICK_MS
@@ -83,7 +84,8 @@ export class Reconciler {
       this.#quiet.delete(group)
       return isTaken ? why : undefined
     }
-    const to = step.kind === 'transfer' ? step.to : shouldTransfer(view, this.#quietOf(replica, view))
+    const to =
+      step.kind === 'transfer' ? step.to : shouldTransfer(view, this.#quietOf(replica, view))
     if (to === undefined) return undefined
     log.info('shard.transfer', { group, to })
     replica.transferTo(to)

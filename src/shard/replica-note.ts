@@ -30,7 +30,13 @@ const configCodec: Codec<ConfigState> = record<ConfigState>({
 
 const noteCodec: Codec<ReplicaNote & { version: number }> = record<
   ReplicaNote & { version: number }
->({ version: uint, replica: uint, installedIndex: uint, configState: configCodec, roster: rosterCodec })
+>({
+  version: uint,
+  replica: uint,
+  installedIndex: uint,
+  configState: configCodec,
+  roster: rosterCodec
+})
 
 /** @returns bytes of their own. */
 export function encodeReplicaNote(note: ReplicaNote): Uint8Array {

@@ -189,11 +189,10 @@ export class Router implements Shards {
     const { deadline, isRead } = attempts
     const { clock, hints } = this.#parts
     let last: MeshError | undefined
-    for (let attempt = 0, misses = 0; ; ) {
+    for (let attempt = 0, misses = 0; ;) {
       deadline.throwIfEnded(last)
       const peer = this.#pick(group, call, isRead, attempt)
-      const result =
-        peer === undefined ? nobody(group) : await this.#attempt(peer, call, attempts)
+      const result = peer === undefined ? nobody(group) : await this.#attempt(peer, call, attempts)
       deadline.throwIfEnded(last)
       if (!(result instanceof MeshError)) {
         if (peer !== undefined && !isRead) hints.learn(group, peer)
@@ -236,17 +235,25 @@ export class Router implements Shards {
     return hints.pick(group, attempt)
   }
 
-  async #attempt(peer: PeerId, call: ShardCall, attempts: Attempts): Promise<ShardResult | MeshError> {
+  async #attempt(
+    peer: PeerId,
+    call: ShardCall,
+    attempts: Attempts
+  ): Promise<ShardResult | MeshError> {
     const { self, server, batcher, hints } = this.#parts
     const { deadline, sent } = attempts
     if (sent !== undefined) sent.count += 1
     try {
       const result = await deadline.race(
-        peer === self ? server.call(call, deadline.signal) : this.#send(peer, call, deadline, batcher)
+        peer === self
+          ? server.call(call, deadline.signal)
+          : this.#send(peer, call, deadline, batcher)
       )
       hints.answered(peer)
       if (result.kind === 'failed') return withLeader(failureOf(result), result.leader)
-      return result.kind === 'again' ? new MeshError('overloaded', 'The answer had no room') : result
+      return result.kind === 'again'
+        ? new MeshError('overloaded', 'The answer had no room')
+        : result
     } catch (error) {
       return toMeshError(error)
     }

@@ -112,7 +112,8 @@ export class ShardLayer {
     const { count, isFounding } = this.#options
     await this.host.open()
     // The system group comes last: when it is there, all are.
-    if (isFounding) await this.host.found(Array.from({ length: count + 1 }, (_, place) => count - place))
+    if (isFounding)
+      await this.host.found(Array.from({ length: count + 1 }, (_, place) => count - place))
   }
 
   /** The network must have been started. Resolves when a layout is known. */

@@ -102,7 +102,10 @@ export class ShardServer {
     return this.#read(replica, () => replica.applied.queries.answer(name, version, args))
   }
 
-  async #changes({ target, query, waitMs }: ChangesCall, signal?: AbortSignal): Promise<ShardResult> {
+  async #changes(
+    { target, query, waitMs }: ChangesCall,
+    signal?: AbortSignal
+  ): Promise<ShardResult> {
     const replica = this.#replica(target)
     const deadlineMs = this.#parts.clock.monotonicMs() + waitMs
     let asked = query

@@ -78,7 +78,8 @@ export class Traffic {
     const { group, generation, applied } = replica
     for (const { peer, store, replica: id } of this.#places.membersChanged(replica)) {
       const isOut = memberOf(applied.roster, id) === undefined
-      if (isOut && replica.isLeader) this.#links.sendGone(peer, store, { group, generation, replica: id })
+      if (isOut && replica.isLeader)
+        this.#links.sendGone(peer, store, { group, generation, replica: id })
     }
   }
 

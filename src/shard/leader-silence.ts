@@ -1,0 +1,22 @@
+// How long a replica has heard nothing of a leader.
+
+/** A replica that hears none asks so often, in ticks, whether it is still a member. */
+const SILENT_TICKS = 20
+
+export class LeaderSilence {
+  #ticks = 0
+
+  get isLong(): boolean {
+    return this.#ticks >= SILENT_TICKS
+  }
+
+  end(): void {
+    this.#ticks = 0
+  }
+
+  /** @returns whether it is time to ask */
+  tick(): boolean {
+    this.#ticks += 1
+    return this.#ticks % SILENT_TICKS === 0
+  }
+}
