@@ -7,10 +7,12 @@ export type { ScrubOutcome } from './node/colleagues.ts'
 export type { NodeOptions } from './node/options.ts'
 export { readUnchangedFile } from './node/file-source.ts'
 export type {
+  DirectoryItem,
   Files,
   FileSource,
   FileStat,
   GetOptions,
+  PutOptions as FilePutOptions,
   PutProgress,
   PutResult
 } from './services/files/files.ts'

@@ -3,7 +3,6 @@
 
 import { randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { pipeline } from 'node:stream/promises'
 import { errorMessage, MeshError, toMeshError, type ErrorCode } from '../base/errors.ts'
 import { peerId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
@@ -12,7 +11,9 @@ import type { Node } from '../node/node.ts'
 import type { Shards } from '../shard/shards.ts'
 import { authorize } from './authorize.ts'
 import { diagnose } from './doctor.ts'
+import { FILE_ROUTES } from './file-routes.ts'
 import { serveConnections } from './remote/connection-server.ts'
+import { sendJson, type Call, type Route } from './route.ts'
 
 export type HttpApi = {
   readonly url: string
@@ -26,6 +27,12 @@ const HTTP_STATUS: Partial<Record<ErrorCode, number>> = {
   'invalid-range': 416,
   'invalid-data': 400,
   'file-changed': 409,
+  exists: 409,
+  conflict: 409,
+  'cross-volume': 409,
+  'not-empty': 409,
+  'not-a-directory': 409,
+  'is-a-directory': 409,
   unauthorized: 401,
   'not-found': 404,
   'too-large': 413,
@@ -39,24 +46,12 @@ const HTTP_STATUS: Partial<Record<ErrorCode, number>> = {
 
 const CONNECTIONS_MAX = 256
 
-type Call = {
-  node: Node
-  request: IncomingMessage
-  response: ServerResponse
-  url: URL
-  signal: AbortSignal
-}
-type Route = (call: Call, parameter: string) => Promise<void>
-
 /** By method and first part of the path after /v1; the rest of the path is the parameter. */
 const ROUTES: Readonly<Record<string, Route>> = {
   'GET status': async ({ node, response }) => sendJson(response, await node.status()),
   'GET ring': async ({ node, response }) => sendJson(response, ringOf(node)),
   'GET doctor': async ({ node, response }) => sendJson(response, await diagnose(node)),
-  'POST files': putFile,
-  'GET files': getFile,
-  'GET stat': async ({ node, response, signal }, cid) =>
-    sendJson(response, await node.files.stat(cid, { signal })),
+  ...FILE_ROUTES,
   'POST evict': async ({ node, response }, peer) => {
     await node.evict(peerId(peer))
     sendJson(response, { evicted: peer })
@@ -146,46 +141,6 @@ async function answer(
   }
 }
 
-async function putFile({ node, request, response, signal }: Call): Promise<void> {
-  const expected = request.headers['content-length']
-  const bytes = async function* (): AsyncGenerator<Uint8Array> {
-    for await (const part of request) yield part as Uint8Array
-    // A client that was cut off must not leave a shorter file behind.
-    if (!request.complete) throw new MeshError('aborted', 'The upload was cut off')
-  }
-  const result = await node.files.put(bytes(), { signal })
-  if (expected !== undefined && Number(expected) !== result.bytes) {
-    throw new MeshError('file-changed', `The upload had ${result.bytes} bytes, not ${expected}`)
-  }
-  sendJson(response, result)
-}
-
-async function getFile({ node, response, url, signal }: Call, cid: string): Promise<void> {
-  const range = { ...numberOf(url, 'offset'), ...numberOf(url, 'length') }
-  const content = node.files.get(cid, { ...range, signal })[Symbol.asyncIterator]()
-  // The first block decides whether this is an error or a file.
-  const first = await content.next()
-  const { bytes } = await node.files.stat(cid, { signal })
-  const { offset = 0, length = bytes - offset } = range
-  response.writeHead(200, {
-    'content-type': 'application/octet-stream',
-    'content-length': Math.min(length, bytes - offset)
-  })
-  const parts = async function* (): AsyncGenerator<Uint8Array> {
-    for (let part = first; part.done !== true; part = await content.next()) yield part.value
-  }
-  // An error in the middle breaks the connection: the client sees that bytes are lacking.
-  await pipeline(parts(), response)
-}
-
-function numberOf(url: URL, name: 'offset' | 'length'): { offset?: number; length?: number } {
-  const text = url.searchParams.get(name)
-  if (text === null) return {}
-  if (!/^\d+$/.test(text))
-    throw new MeshError('invalid-range', `"${text}" is no ${name}: it takes a whole number ≥ 0`)
-  return { [name]: Number(text) }
-}
-
 function ringOf(node: Node): object {
   const names = new Map(node.mesh.members().map(({ record }) => [record.peerId, record.name]))
   const report = node.ring()
@@ -224,11 +179,6 @@ async function leave({ node, response, signal }: Call): Promise<void> {
     const { code, message } = toMeshError(error)
     response.end(`${JSON.stringify({ error: { code, message } })}\n`)
   }
-}
-
-function sendJson(response: ServerResponse, value: unknown): void {
-  response.writeHead(200, { 'content-type': 'application/json' })
-  response.end(`${JSON.stringify(value)}\n`)
 }
 
 /** Takes no more of the request; the rest of an upload has no use. */

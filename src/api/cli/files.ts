@@ -1,4 +1,4 @@
-// atoll put, get, stat: files by CID.
+// atoll put, get, stat: files by path or CID.
 
 import { createWriteStream } from 'node:fs'
 import { rename, rm, stat } from 'node:fs/promises'
@@ -16,79 +16,103 @@ import {
   type CommandContext,
   type CommonOptions
 } from './command.ts'
+import { PATHS_HELP } from './names.ts'
 import { Progress } from './output.ts'
+
+type PutOptions = CommonOptions & { replace?: boolean; append?: boolean }
+type GetOptions = CommonOptions & { output?: string; range?: string; at?: string }
 
 export function registerFiles(program: Command, context: CommandContext): void {
   withCommonOptions(program.command('put'))
     .description('store a file in the mesh and print its CID')
     .argument('<file>', 'path of a file, or - for standard input')
-    .action(async (path: string, options: CommonOptions) => {
-      await put(path, options, context)
+    .argument('[path]', 'the name that it gets in the mesh, VOLUME/dir/name')
+    .option('--replace', 'put it in the place of a file that is there')
+    .option('--append', 'keep what is there as an earlier version')
+    .addHelpText('after', PATHS_HELP)
+    .action(async (file: string, path: string | undefined, options: PutOptions) => {
+      await put({ file, path }, options, context)
     })
   withCommonOptions(program.command('get'))
     .description('read a file from the mesh')
-    .argument('<cid>', 'what "atoll put" printed')
+    .argument('<path>', 'VOLUME/dir/name, or what "atoll put" printed')
     .option('-o, --output <file>', 'write to this file instead of standard output')
     .option('--range <first-last>', 'only these bytes, both included, such as 0-99')
-    .action(async (cid: string, options: CommonOptions & { output?: string; range?: string }) => {
-      await get(cid, options, context)
+    .option('--at <version>', 'an earlier version, as "atoll stat" shows them')
+    .action(async (name: string, options: GetOptions) => {
+      await get(name, options, context)
     })
   withCommonOptions(program.command('stat'))
-    .description('show what a CID is')
-    .argument('<cid>')
-    .action(async (cid: string, options: CommonOptions) => {
+    .description('show what a path or CID is')
+    .argument('<path>', 'or a CID')
+    .action(async (name: string, options: CommonOptions) => {
       const client = await clientOf(options)
-      const result = await client.json<FileStat>(`stat/${encodeURIComponent(cid)}`, {
-        signal: context.signal
-      })
+      const query = new URLSearchParams({ name }).toString()
+      const result = await client.json<FileStat>(`stat?${query}`, { signal: context.signal })
       if (options.json === true) context.console.out(JSON.stringify(result))
-      else
-        context.console.out(
-          `${result.type}, ${formatBytes(result.bytes)} (${result.bytes} bytes), ${result.cid}`
-        )
+      else for (const line of linesOf(result)) context.console.out(line)
     })
 }
 
-async function put(path: string, options: CommonOptions, context: CommandContext): Promise<void> {
+function linesOf({ type, bytes, cid, version, versions = [] }: FileStat): string[] {
+  if (type === 'directory') return ['directory']
+  const named = version === undefined ? '' : `, version ${version}`
+  const lines = [`${type}, ${formatBytes(bytes)} (${bytes} bytes), ${cid}${named}`]
+  for (const earlier of versions.slice(1)) {
+    lines.push(`  version ${earlier.version}: ${formatBytes(earlier.bytes)}, ${earlier.cid}`)
+  }
+  return lines
+}
+
+async function put(
+  { file, path }: { file: string; path: string | undefined },
+  options: PutOptions,
+  context: CommandContext
+): Promise<void> {
   const { console, signal } = context
+  if (path === undefined && (options.replace === true || options.append === true)) {
+    const problem = 'only a file with a name replaces or appends: atoll put FILE VOLUME/dir/name'
+    throw new MeshError('invalid-argument', `Cannot put ${file}: ${problem}`)
+  }
   const client = await clientOf(options)
-  const size = path === '-' ? undefined : await sizeOf(path)
-  const progress = new Progress(console, {
-    label: path === '-' ? 'put' : `put ${path}`,
-    total: size
-  })
+  const total = file === '-' ? undefined : await sizeOf(file)
+  const label = file === '-' ? 'put' : `put ${file}`
+  const progress = new Progress(console, { label, total })
   const counted = async function* (): AsyncGenerator<Uint8Array> {
     let sent = 0
-    const source = path === '-' ? process.stdin : readUnchangedFile(path)
+    const source = file === '-' ? process.stdin : readUnchangedFile(file)
     for await (const part of source) {
       sent += (part as Uint8Array).length
       progress.update(sent)
       yield part as Uint8Array
     }
   }
+  const query = new URLSearchParams()
+  if (path !== undefined) query.set('name', path)
+  if (options.replace === true) query.set('replace', 'true')
+  if (options.append === true) query.set('append', 'true')
   try {
     const body = Readable.from(counted(), { objectMode: false, highWaterMark: MIB })
-    const result = await client.json<PutResult>('files', {
-      method: 'POST',
-      body,
-      bodyBytes: size,
-      signal
-    })
+    // No length goes first: the node must not take the file for whole before its end was looked at.
+    const target = `files?${query.toString()}`
+    const result = await client.json<PutResult>(target, { method: 'POST', body, signal })
     progress.end()
     const { cid, bytes, blocks } = result
-    console.out(
-      options.json === true
-        ? JSON.stringify({ cid, bytes, blocks, copiesWritten: result.copiesWritten })
-        : cid
-    )
+    console.out(options.json === true ? JSON.stringify(withPath(result, path)) : cid)
     if (options.json !== true && console.isTerminal) {
+      const name = path ?? cid
       console.err(
-        `${formatBytes(bytes)} in ${blocks} blocks. Read it on any node: atoll get ${cid}`
+        `${formatBytes(bytes)} in ${blocks} blocks. Read it on any node: atoll get ${name}`
       )
     }
   } finally {
     progress.end()
   }
+}
+
+function withPath(result: PutResult, path: string | undefined): object {
+  const { cid, bytes, blocks, copiesWritten, version } = result
+  return { cid, bytes, blocks, copiesWritten, ...(path === undefined ? {} : { path, version }) }
 }
 
 async function sizeOf(path: string): Promise<number> {
@@ -105,22 +129,17 @@ async function sizeOf(path: string): Promise<number> {
   }
 }
 
-async function get(
-  cid: string,
-  options: CommonOptions & { output?: string; range?: string },
-  context: CommandContext
-): Promise<void> {
+async function get(name: string, options: GetOptions, context: CommandContext): Promise<void> {
   const { console, signal } = context
   const client = await clientOf(options)
-  const query = new URLSearchParams()
+  const query = new URLSearchParams({ name })
+  if (options.at !== undefined) query.set('version', options.at)
   if (options.range !== undefined) {
     const { offset, length } = parseRange(options.range)
     query.set('offset', String(offset))
     if (length !== undefined) query.set('length', String(length))
   }
-  const response = await client.stream(`files/${encodeURIComponent(cid)}?${query.toString()}`, {
-    signal
-  })
+  const response = await client.stream(`files?${query.toString()}`, { signal })
   const total = Number(response.headers['content-length'])
   const progress = new Progress(console, { label: 'get', total })
   const counted = async function* (parts: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
@@ -150,7 +169,10 @@ async function get(
     progress.end()
   }
   if (options.json === true && options.output !== undefined) {
-    console.out(JSON.stringify({ cid, bytes: total, output: options.output }))
+    const isPath = name.includes('/')
+    console.out(
+      JSON.stringify({ [isPath ? 'path' : 'cid']: name, bytes: total, output: options.output })
+    )
   }
 }
 

@@ -9,6 +9,7 @@ import { registerFiles } from './files.ts'
 import { registerKv } from './kv.ts'
 import { registerLock } from './lock.ts'
 import { registerMembers } from './members.ts'
+import { registerNames } from './names.ts'
 import { processConsole } from './output.ts'
 import { registerUp } from './up.ts'
 
@@ -78,6 +79,7 @@ function build(context: CommandContext): Command {
     )
   registerUp(program, context)
   registerFiles(program, context)
+  registerNames(program, context)
   registerKv(program, context)
   registerLock(program, context)
   registerMembers(program, context)

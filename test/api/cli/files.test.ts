@@ -126,12 +126,12 @@ describe('files with names', () => {
 
   it('are not there when the source changed, and leave no half of a file behind', async () => {
     const source = await fileOf(contentOf(1, 30 * MIB))
-    let isDone = false
+    const done = new AbortController()
     const putting = atoll('put', source, 'v/f').finally(() => {
-      isDone = true
+      done.abort()
     })
     const changing = (async () => {
-      for (let second = 1; !isDone; second++) await utimes(source, second, second)
+      for (let second = 1; !done.signal.aborted; second++) await utimes(source, second, second)
     })()
 
     await expect(putting).rejects.toMatchObject({ code: 'file-changed' })

@@ -111,8 +111,14 @@ function treeOf(volume: Volume, path = '', indent = ''): string[] {
   })
 }
 
-const below = fc.array(fc.constantFrom('a', 'b'), { minLength: 1, maxLength: 4 })
-const path = fc.oneof({ weight: 15, arbitrary: below }, { weight: 1, arbitrary: fc.constant([]) })
+const below: fc.Arbitrary<string[]> = fc.array(fc.constantFrom('a', 'b'), {
+  minLength: 1,
+  maxLength: 4
+})
+const path = fc.oneof(
+  { weight: 15, arbitrary: below },
+  { weight: 1, arbitrary: fc.constant<string[]>([]) }
+)
 const step = fc.oneof(
   fc.record({ kind: fc.constant('mkdir' as const), path }),
   fc.record({

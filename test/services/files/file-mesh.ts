@@ -1,6 +1,7 @@
 // Nodes that keep blocks, on the simulated network, over shards in this process: all that files need,
 // and a layout that a test sets.
 
+import type { Clock } from '../../../src/base/clock.ts'
 import { concatBytes } from '../../../src/base/bytes.ts'
 import { isMeshError } from '../../../src/base/errors.ts'
 import { peerId, type BlockId, type PeerId } from '../../../src/base/ids.ts'
@@ -13,6 +14,7 @@ import { nextLayout } from '../../../src/core/ring/next-layout.ts'
 import type { LayoutView, MeshView } from '../../../src/mesh/view.ts'
 import { MemoryNetwork } from '../../../src/net/memory/memory-network.ts'
 import { MemoryWorld, type MemoryFaults } from '../../../src/net/memory/memory-world.ts'
+import { systemClock } from '../../../src/node/system-clock.ts'
 import { Collector, type CollectorOptions } from '../../../src/services/files/collector.ts'
 import { Files } from '../../../src/services/files/files.ts'
 import { Locks } from '../../../src/services/locks/locks.ts'
@@ -35,14 +37,16 @@ export type FilePeer = {
 }
 
 export class FileMesh {
-  readonly clock = new VirtualClock()
+  /** Virtual; stands still when the mesh lives in real time. */
+  readonly clock: VirtualClock = new VirtualClock()
+  readonly #time: Clock
   readonly shards: LocalShards
   readonly world: MemoryWorld
   readonly peers: FilePeer[] = []
   /** Called before what the files of any peer ask of a shard; by name of the operation or query. */
   before: (name: string) => Promise<void> = () => Promise.resolve()
   /** Those that nobody reaches. */
-  readonly away = new Set<PeerId>()
+  readonly away: Set<PeerId> = new Set()
   readonly #collector: Partial<CollectorOptions>
   readonly #listeners = new Set<(view: LayoutView) => void>()
   readonly #onReachable = new Set<(peer: PeerId) => void>()
@@ -50,11 +54,16 @@ export class FileMesh {
   #starts = 0
 
   constructor(
-    options: { collector?: Partial<CollectorOptions>; faults?: Partial<MemoryFaults> } = {}
+    options: {
+      collector?: Partial<CollectorOptions>
+      faults?: Partial<MemoryFaults>
+      isReal?: boolean
+    } = {}
   ) {
     this.#collector = options.collector ?? {}
-    this.shards = new LocalShards(this.clock, 3)
-    const parts = { clock: this.clock, random: createRandom(1) }
+    this.#time = options.isReal === true ? systemClock : this.clock
+    this.shards = new LocalShards(this.#time, 3)
+    const parts = { clock: this.#time, random: createRandom(1) }
     this.world = new MemoryWorld(parts, options.faults)
     this.setOwners([])
   }
@@ -66,7 +75,7 @@ export class FileMesh {
     const mesh = new FileMesh(options)
     for (let index = 0; index < count; index++) await mesh.add()
     mesh.setOwners(mesh.peers.map((_, index) => index))
-    await mesh.clock.advance(5_000)
+    if (mesh.#time === mesh.clock) await mesh.clock.advance(5_000)
     return mesh
   }
 
@@ -95,7 +104,8 @@ export class FileMesh {
       { peerId: self, address, mesh: 'files' }
     )
     const store = new MemoryBlockStore({ disk }, { capacityBytes: GIB, arcCount: ARC_COUNT })
-    const { clock, shards } = this
+    const { shards } = this
+    const clock = this.#time
     const mesh = this.#viewOf(self)
     const scrubJournal = { load: () => Promise.resolve(undefined), save: () => Promise.resolve() }
     const parts = { network, mesh, store, clock, log: silentLogger, scrubJournal }
@@ -143,7 +153,7 @@ export class FileMesh {
   }
 
   async run<T>(work: Promise<T>): Promise<T> {
-    return await this.clock.run(work)
+    return await (this.#time === this.clock ? this.clock.run(work) : work)
   }
 
   async read(name: string, index = 0): Promise<Uint8Array> {
