@@ -17,7 +17,7 @@ import { FileBlockStore } from '../storage/file/file-block-store.ts'
 import { FileLogStore } from '../storage/file/log/file-log-store.ts'
 import { FileStateStore } from '../storage/file/state/file-state-store.ts'
 import { DataFolder, type NodeFile } from './data-folder.ts'
-import { AGENT, Node, type NodeJournal } from './node.ts'
+import { AGENT, Node, type NodeComponents, type NodeJournal } from './node.ts'
 import {
   DEFAULT_ZONE,
   defaultCapacity,
@@ -125,7 +125,11 @@ async function foundOrJoin(folder: DataFolder, context: Context): Promise<Foundi
   if (known !== undefined) return known
   const founding =
     context.resolved.join.length === 0
-      ? foundMesh(folder.identity, { createdMs: systemClock.nowMs(), nonce: randomBytes(16) })
+      ? foundMesh(folder.identity, {
+          createdMs: systemClock.nowMs(),
+          nonce: randomBytes(16),
+          shardCount: context.resolved.shards
+        })
       : await learnFounding(folder, context)
   await folder.saveFounding(founding)
   return founding
@@ -191,35 +195,17 @@ async function startNode(
       mdns: resolved.mdns
     }
   )
-  const store = new FileBlockStore(
-    { logger: log },
-    { dir: folder.dir, capacityBytes: file.capacityBytes, arcCount: founding.genesis.arcCount }
-  )
-  const self: MemberRecord = {
-    peerId: identity.peerId,
-    incarnation: file.incarnation + 1,
-    session: newSession(),
-    storeId: file.storeId,
-    revision: file.revision,
-    name: file.name,
-    zone: file.zone,
-    capacityBytes: file.capacityBytes,
-    labels: file.labels,
-    addresses: [],
-    status: 'up'
-  }
+  const self = recordOf(folder)
   await folder.save({ incarnation: self.incarnation })
   const node = new LocalNode(
     folder,
     {
       network,
-      store,
       clock,
       random: createRandom(randomBytes(4).readUInt32LE()),
       log,
       journal: journalOf(folder),
-      logStore: new FileLogStore({ clock, logger: log }, { dir: folder.dir }),
-      stateStore: new FileStateStore({ clock, logger: log }, { dir: folder.dir }),
+      ...storesOf(folder, founding, log),
       defer: (task) => void setImmediate(task)
     },
     {
@@ -244,6 +230,37 @@ async function startNode(
   }
   options.signal?.throwIfAborted()
   return node
+}
+
+/** What the node says of itself from this start on. */
+function recordOf({ file, identity }: DataFolder): MemberRecord {
+  return {
+    peerId: identity.peerId,
+    incarnation: file.incarnation + 1,
+    session: newSession(),
+    storeId: file.storeId,
+    revision: file.revision,
+    name: file.name,
+    zone: file.zone,
+    capacityBytes: file.capacityBytes,
+    labels: file.labels,
+    addresses: [],
+    status: 'up'
+  }
+}
+
+function storesOf(
+  { dir, file }: DataFolder,
+  { genesis }: Founding,
+  logger: Logger
+): Pick<NodeComponents, 'store' | 'logStore' | 'stateStore'> {
+  const { capacityBytes } = file
+  const clock = systemClock
+  return {
+    store: new FileBlockStore({ logger }, { dir, capacityBytes, arcCount: genesis.arcCount }),
+    logStore: new FileLogStore({ clock, logger }, { dir }),
+    stateStore: new FileStateStore({ clock, logger }, { dir })
+  }
 }
 
 function journalOf(folder: DataFolder): NodeJournal {

@@ -37,6 +37,8 @@ export type NodeOptions = {
   /** Bytes of blocks that it holds at most; unless given, 80 % of what is free at the first start. */
   capacityBytes?: number
   labels?: Readonly<Record<string, string>>
+  /** Groups that agree on the keys of a mesh, 1 to 256, 32 unless given: fixed when the mesh is made. */
+  shards?: number
   /** `local` for processes on one machine, `lan` for a home or office, `wan` for poor lines. */
   preset?: MembershipPreset
   /** How long a member may be away until its blocks are copied elsewhere, milliseconds; 15 min unless given. */
@@ -55,6 +57,7 @@ export type ResolvedOptions = {
   zone: string | undefined
   capacityBytes: number | undefined
   labels: readonly (readonly [string, string])[] | undefined
+  shards: number | undefined
   membership: MembershipConfig
   mdns: boolean
 }
@@ -62,6 +65,7 @@ export type ResolvedOptions = {
 export const DEFAULT_ZONE = 'default'
 /** Share of the free disk that a node offers unless told otherwise. */
 const FREE_SHARE = 0.8
+const SHARDS_MAX = 256
 const GRACE_MS_MIN = SECOND_MS
 const GRACE_MS_MAX: number = 30 * DAY_MS
 
@@ -93,6 +97,7 @@ export function resolveOptions(options: NodeOptions): ResolvedOptions {
     capacityBytes:
       options.capacityBytes === undefined ? undefined : checkCapacity(options.capacityBytes),
     labels: options.labels === undefined ? undefined : checkLabels(options.labels),
+    shards: options.shards === undefined ? undefined : checkShards(options.shards),
     membership: membershipConfig(options.preset ?? 'lan', graceOf(options.graceMs)),
     mdns: preset.mdns
   }
@@ -112,6 +117,11 @@ function checkCapacity(capacityBytes: number): number {
     )
   }
   return capacityBytes
+}
+
+function checkShards(shards: number): number {
+  if (Number.isInteger(shards) && shards >= 1 && shards <= SHARDS_MAX) return shards
+  throw refuse('shards', String(shards), `a whole number from 1 to ${SHARDS_MAX}`)
 }
 
 /** @returns what a node offers that wasn't told: most of what is free where its folder will be. */

@@ -3,7 +3,8 @@
 import type { Stream } from '@libp2p/interface'
 import type { Clock, Timer } from '../../base/clock.ts'
 import { concatBytes } from '../../base/bytes.ts'
-import { MeshError, toMeshError } from '../../base/errors.ts'
+import { errorMessage, MeshError, toMeshError } from '../../base/errors.ts'
+import type { PeerId } from '../../base/ids.ts'
 import { encodeFrameParts, FrameDecoder, type OutgoingFrame } from '../../wire/frame.ts'
 import type { FrameStream } from '../frame-stream.ts'
 
@@ -155,4 +156,14 @@ export class Libp2pFrameStream implements FrameStream {
   #wake(): void {
     for (const resolve of this.#waiting.splice(0)) resolve()
   }
+}
+
+/** @returns why a stream couldn't be opened, as the layers above know it. */
+export function streamError(error: unknown, peer: PeerId, protocol: string): MeshError {
+  const unsupported = error instanceof Error && error.name === 'UnsupportedProtocolError'
+  return unsupported
+    ? new MeshError('unsupported-protocol', `${peer} does not serve ${protocol}`, { cause: error })
+    : new MeshError('unreachable', `Cannot open a stream to ${peer}: ${errorMessage(error)}`, {
+        cause: error
+      })
 }

@@ -24,8 +24,9 @@ import type {
   RequestOptions,
   Unsubscribe
 } from '../network.ts'
+import { firstConnection } from '../first-connection.ts'
 import { Rpc } from '../rpc.ts'
-import { Libp2pFrameStream } from './frame-stream.ts'
+import { Libp2pFrameStream, streamError } from './frame-stream.ts'
 import { parseAddress } from './address.ts'
 import { createHost, type Host, type HostOptions } from './host.ts'
 
@@ -239,8 +240,16 @@ class Libp2pNetwork implements Network {
   /** An open connection, or one made by the addresses we know, or by those the DHT has. */
   async #connection(peer: PeerId, signal: AbortSignal): Promise<Connection> {
     const id = peerIdFromString(peer)
-    const open = this.#host.getConnections(id).find((connection) => connection.status === 'open')
-    if (open !== undefined) return open
+    const ways = {
+      open: () => this.#host.getConnections(id).find(({ status }) => status === 'open'),
+      onConnected: (listener: (peer: PeerId) => void) => this.onConnected(listener),
+      dial: async () => await this.#dialKnown(peer, signal)
+    }
+    return await firstConnection(peer, ways)
+  }
+
+  /** Dials where the peer is known to be, or else where the DHT says. */
+  async #dialKnown(peer: PeerId, signal: AbortSignal): Promise<Connection> {
     const dial = async (addresses: readonly Address[]): Promise<Connection> => {
       const targets = addresses.map((address) => multiaddr(`${address}/p2p/${peer}`))
       return await this.#dial(targets, peer, { timeoutMs: DIAL_TIMEOUT_MS, signal })
@@ -288,13 +297,4 @@ function found(id: Libp2pPeerId, multiaddrs: readonly Multiaddr[]): FoundPeer {
   const suffix = `/p2p/${id.toString()}`
   const addresses = multiaddrs.map((address) => address.toString().replace(suffix, ''))
   return { peer: peerId(id.toString()), addresses: addresses.slice(0, ADDRESS_COUNT_MAX) }
-}
-
-function streamError(error: unknown, peer: PeerId, protocol: string): MeshError {
-  const unsupported = error instanceof Error && error.name === 'UnsupportedProtocolError'
-  return unsupported
-    ? new MeshError('unsupported-protocol', `${peer} does not serve ${protocol}`, { cause: error })
-    : new MeshError('unreachable', `Cannot open a stream to ${peer}: ${errorMessage(error)}`, {
-        cause: error
-      })
 }

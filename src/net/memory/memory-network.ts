@@ -17,6 +17,7 @@ import type {
   RequestOptions,
   Unsubscribe
 } from '../network.ts'
+import { firstConnection } from '../first-connection.ts'
 import { Rpc } from '../rpc.ts'
 import type { MemoryWorld } from './memory-world.ts'
 
@@ -186,12 +187,21 @@ export class MemoryNetwork implements Network {
 
   /** Dials by the addresses that were learned, in sorted order. */
   async #connect(peer: PeerId, signal: AbortSignal): Promise<void> {
-    if (this.#world.isConnected(this.peerId, peer)) return
+    const ways = {
+      open: () => this.#world.isConnected(this.peerId, peer) || undefined,
+      onConnected: (listener: (peer: PeerId) => void) => this.onConnected(listener),
+      dial: async () => await this.#dialKnown(peer, signal)
+    }
+    await firstConnection(peer, ways)
+  }
+
+  async #dialKnown(peer: PeerId, signal: AbortSignal): Promise<true> {
     const addresses = [...(this.#known.get(peer) ?? [])].toSorted(compareText)
     const address = addresses.find((candidate) => this.#world.peerAt(candidate) === peer)
     if (address === undefined) {
       throw new MeshError('unreachable', `No working address of ${peer} is known`)
     }
     await this.#world.connect(this, peer, { timeoutMs: 2_000, signal })
+    return true
   }
 }
