@@ -33,7 +33,7 @@ import type { Locks } from '../locks/locks.ts'
 import { LiveSet } from './live-set.ts'
 import { walkShard } from './live-walk.ts'
 
-/** In a space that no volume can be called by, and that users have no reason to use. */
+/** In a space that users have no reason to use. */
 const LOCK_NAME = '.atoll/collect'
 const LOCK_TTL_MS: number = 30 * SECOND_MS
 /** After so many with nothing let go in between there is nothing left to find. */
