@@ -242,8 +242,14 @@ export class Node {
     await this.stop()
   }
 
+  /**
+   * Puts a member out for good; resolves when the mesh has agreed on a layout without it.
+   *
+   * @throws not-found, invalid-argument; no-quorum when it is out and the layout has to wait
+   */
   async evict(peer: PeerId): Promise<void> {
     await this.mesh.evict(peer)
+    await this.shardLayer.layouts.without(peer)
   }
 
   async #stop(): Promise<void> {

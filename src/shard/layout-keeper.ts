@@ -1,9 +1,9 @@
 // The committed layout: at the leader of the system group it is brought in line with the members, at
 // every node it is learned from replicas of that group and from peers, by version.
 
-import type { Clock, Timer } from '../base/clock.ts'
+import { sleep, type Clock, type Timer } from '../base/clock.ts'
 import { utf8 } from '../base/bytes.ts'
-import { errorMessage, isMeshError } from '../base/errors.ts'
+import { errorMessage, isMeshError, MeshError } from '../base/errors.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
@@ -15,6 +15,7 @@ import {
 } from '../core/groups/committed-layout.ts'
 import type { CommittedLayout, LayoutMember, LayoutShape } from '../core/groups/committed-layout.ts'
 import { TXN } from '../core/machine/kv.ts'
+import type { Entry } from '../core/machine/records.ts'
 import { AREAS } from '../core/machine/state-keys.ts'
 import type { Network, Unsubscribe } from '../net/network.ts'
 import { SYSTEM_GROUP } from '../wire/shard.ts'
@@ -34,6 +35,8 @@ const PULL_MS = 5_000
 const FIRST_PULL_MS = 200
 const PULL_TIMEOUT_MS = 2_000
 const COMMIT_TIMEOUT_MS = 5_000
+/** Who puts a member out waits so long for the layout to follow. */
+const WITHOUT_MS = 10_000
 
 export type LayoutKeeperParts = {
   readonly network: Network
@@ -64,6 +67,7 @@ export class LayoutKeeper {
   #periodTimer: Timer | undefined
   #pullTimer: Timer | undefined
   #watched: Replica | undefined
+  #committed: { readonly revision: number; readonly layout: CommittedLayout } | undefined
   #isCommitting = false
   #isRunning = false
 
@@ -85,6 +89,19 @@ export class LayoutKeeper {
   /** Resolves when there is one. */
   async known(): Promise<void> {
     await this.#known.promise
+  }
+
+  /** Resolves when a layout doesn't count on a member. @throws no-quorum when that takes too long */
+  async without(peer: PeerId): Promise<void> {
+    const { clock } = this.#parts
+    const endMs = clock.monotonicMs() + WITHOUT_MS
+    while (this.#layout?.members.some(({ id }) => id === peer) === true) {
+      if (clock.monotonicMs() >= endMs) {
+        const problem = 'a majority of the system group has to agree on a layout without it'
+        throw new MeshError('no-quorum', `${peer} is out, but its place is kept: ${problem}`)
+      }
+      await sleep(clock, PERIOD_MS)
+    }
   }
 
   start(): void {
@@ -137,6 +154,16 @@ export class LayoutKeeper {
     })
   }
 
+  /** Decoded once: the leader looks at it often. */
+  #committedOf(entry: Entry | undefined): CommittedLayout | undefined {
+    if (entry === undefined) return undefined
+    if (this.#committed?.revision !== entry.modRevision) {
+      const { modRevision: revision, value } = entry
+      this.#committed = { revision, layout: decodeCommittedLayout(value) }
+    }
+    return this.#committed.layout
+  }
+
   #onNews(data: Uint8Array, from: PeerId): void {
     if (data.length !== 8) return
     const version = new DataView(data.buffer, data.byteOffset).getFloat64(0)
@@ -180,7 +207,7 @@ export class LayoutKeeper {
     const replica = host.replica(SYSTEM_GROUP)
     if (replica?.isReadyToLead !== true || this.#isCommitting) return
     const { entry } = replica.applied.machine.reads.get({ area: AREAS.kv, key: KEY })
-    const previous = entry === undefined ? undefined : decodeCommittedLayout(entry.value)
+    const previous = this.#committedOf(entry)
     const wanted = membersAfter(previous, members(), isOut)
     const next = nextCommittedLayout(previous, wanted, shape)
     if (next === undefined || wanted.length === 0) return
