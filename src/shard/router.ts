@@ -14,7 +14,7 @@ import { REGISTER } from '../core/machine/own-operations.ts'
 import type { Query } from '../core/machine/query.ts'
 import type { WatchPage, WatchQuery } from '../core/machine/reads.ts'
 import { failureOf } from '../wire/shard-failure.ts'
-import type { LocatedResult, ShardResult } from '../wire/shard-reply.ts'
+import type { ShardResult } from '../wire/shard-reply.ts'
 import { SYSTEM_GROUP } from '../wire/shard.ts'
 import type { ShardCall } from '../wire/shard.ts'
 import type { CallBatcher } from './call-batcher.ts'
@@ -126,15 +126,6 @@ export class Router implements Shards {
     return decode(CHANGES.result, done.result)
   }
 
-  /** Who leads a group and who is in it, as one of its replicas knows it. @throws no-quorum */
-  async locate(group: number, options: CallOptions = {}): Promise<LocatedResult> {
-    using deadline = this.#deadline(options)
-    const call: ShardCall = { kind: 'locate', target: { group } }
-    const result = await this.#retried(group, call, { deadline, isRead: true })
-    if (result.kind === 'located') return result
-    throw new MeshError('invalid-data', `A locate was answered "${result.kind}"`)
-  }
-
   async #executeOnce(
     group: number,
     command: { space: Uint8Array; operation: string; version: number; args: Uint8Array },
@@ -228,8 +219,8 @@ export class Router implements Shards {
 
   #pick(group: number, call: ShardCall, isRead: boolean, attempt: number): PeerId | undefined {
     const { self, hints, server } = this.#parts
-    const isLocal = (call.kind === 'query' && call.isStale) || call.kind === 'locate'
-    if (isLocal && attempt === 0 && server.has(group)) return self
+    const isStale = call.kind === 'query' && call.isStale
+    if (isStale && attempt === 0 && server.has(group)) return self
     // Any replica can read; the one here is nearest.
     if (attempt === 0 && (isRead ? server.isLed(group) : server.leads(group))) return self
     return hints.pick(group, attempt)

@@ -145,7 +145,13 @@ const layoutCodec: Codec<Stored> = record<Stored>({
 /** @returns bytes of their own. */
 export function encodeCommittedLayout(layout: CommittedLayout): Uint8Array {
   const { version, members, blocks, groups } = layout
-  const stored = { form: VERSION, version, members, blocks: toStored(blocks), groups: toStored(groups) }
+  const stored = {
+    form: VERSION,
+    version,
+    members,
+    blocks: toStored(blocks),
+    groups: toStored(groups)
+  }
   return encode(layoutCodec, stored).slice()
 }
 
@@ -177,14 +183,17 @@ function toStored({ algorithm, arcCount, replication, owners }: Layout): StoredR
 function fromStored(stored: StoredRing, members: readonly RingMember[]): Layout {
   const { algorithm, arcCount, replication } = stored
   if (algorithm !== RING_ALGORITHM) throw malformed(`a ring has algorithm ${algorithm}`)
-  const isShaped = arcCount >= 1 && arcCount <= ARCS_MAX && replication >= 1 && replication <= COPIES_MAX
+  const isShaped =
+    arcCount >= 1 && arcCount <= ARCS_MAX && replication >= 1 && replication <= COPIES_MAX
   if (!isShaped || stored.owners.length !== arcCount * replication * 2) {
     throw malformed(`a ring of ${arcCount} arcs has ${stored.owners.length} bytes of owners`)
   }
   const owners = new Uint16Array(arcCount * replication)
   for (let slot = 0; slot < owners.length; slot++) {
-    const owner = (stored.owners[2 * slot] as number) | ((stored.owners[2 * slot + 1] as number) << 8)
-    if (owner !== NO_OWNER && owner >= members.length) throw malformed(`there is no member ${owner}`)
+    const owner =
+      (stored.owners[2 * slot] as number) | ((stored.owners[2 * slot + 1] as number) << 8)
+    if (owner !== NO_OWNER && owner >= members.length)
+      throw malformed(`there is no member ${owner}`)
     owners[slot] = owner
   }
   return { algorithm, arcCount, replication, members, owners }
