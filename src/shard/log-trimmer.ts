@@ -8,12 +8,16 @@ import type { ShardHost } from './host.ts'
 import type { Replica } from './replica.ts'
 
 const PERIOD_MS = 1_000
-/** A log is cut when it has so many entries more than it keeps. */
-const TRIM_ENTRIES = 4_096
-/** Entries that stay for members that are a little behind. */
-const KEPT_ENTRIES = 2_048
-/** And at most, for members that answer and are far behind: then a snapshot is cheaper. */
-const KEPT_ENTRIES_MAX = 32_768
+export type Trimming = {
+  /** A log is cut when it has so many entries more than it keeps. */
+  readonly slack: number
+  /** Entries that stay for members that are a little behind. */
+  readonly kept: number
+  /** And at most, for members that answer and are far behind: then a snapshot is cheaper. */
+  readonly keptMax: number
+}
+
+const TRIMMING: Trimming = { slack: 4_096, kept: 2_048, keptMax: 32_768 }
 
 export type LogTrimmerParts = {
   readonly clock: Clock
@@ -23,11 +27,13 @@ export type LogTrimmerParts = {
 
 export class LogTrimmer {
   readonly #parts: LogTrimmerParts
+  readonly #trimming: Trimming
   readonly #busy = new Set<number>()
   #timer: Timer | undefined
 
-  constructor(parts: LogTrimmerParts) {
+  constructor(parts: LogTrimmerParts, trimming: Trimming = TRIMMING) {
     this.#parts = parts
+    this.#trimming = trimming
   }
 
   start(): void {
@@ -43,14 +49,12 @@ export class LogTrimmer {
 
   #look(replica: Replica): void {
     const { group } = replica
+    const { slack, kept, keptMax } = this.#trimming
     const applied = replica.applied.index
-    const length = applied - replica.log.firstIndex()
-    if (length < KEPT_ENTRIES + TRIM_ENTRIES || this.#busy.has(group)) return
-    const to = Math.min(
-      applied - KEPT_ENTRIES,
-      Math.max(slowest(replica), applied - KEPT_ENTRIES_MAX)
-    )
-    if (to - replica.log.firstIndex() < TRIM_ENTRIES) return
+    const first = replica.log.firstIndex()
+    if (applied - first < kept + slack || this.#busy.has(group)) return
+    const to = Math.min(applied - kept, Math.max(slowest(replica), applied - keptMax))
+    if (to - first < slack) return
     this.#busy.add(group)
     void this.#trim(replica, to).finally(() => this.#busy.delete(group))
   }

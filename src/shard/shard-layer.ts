@@ -15,7 +15,7 @@ import { CallBatcher } from './call-batcher.ts'
 import { ShardHost } from './host.ts'
 import { LayoutKeeper } from './layout-keeper.ts'
 import { LeaderHints } from './leader-hints.ts'
-import { LogTrimmer } from './log-trimmer.ts'
+import { LogTrimmer, type Trimming } from './log-trimmer.ts'
 import { Reconciler } from './reconciler.ts'
 import { Router } from './router.ts'
 import { ShardServer } from './shard-server.ts'
@@ -53,6 +53,8 @@ export type ShardLayerOptions = {
   readonly layout?: Uint8Array | undefined
   /** Whether this node founds the mesh, now or at a start that was cut off. */
   readonly isFounding: boolean
+  /** How long the logs of groups become. */
+  readonly trimming?: Trimming | undefined
 }
 
 export class ShardLayer {
@@ -104,7 +106,7 @@ export class ShardLayer {
     const layout = (): CommittedLayout | undefined => this.layouts.current()
     const connected = (): readonly PeerId[] => network.connected()
     this.#reconciler = new Reconciler({ clock, log, host, self, layout, connected })
-    this.#trimmer = new LogTrimmer({ clock, log, host })
+    this.#trimmer = new LogTrimmer({ clock, log, host }, options.trimming)
   }
 
   /** Opens what is stored, and makes the groups of a mesh that begins here. */
