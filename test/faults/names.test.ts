@@ -28,4 +28,53 @@ describe('files with names', () => {
     expect(stored.filter((ids) => ids.length === 1)).toHaveLength(3)
     expect(await collect(nodeAt(mesh, 0).files.get('photos/b'))).toEqual(bytesOf(3_000, 2))
   }, 60_000)
+
+  it('are as before or as after when the node that changes them is killed at any moment', async () => {
+    await using mesh = await simulatedMesh({ peers: 4, seed: 6 })
+    const viewer = nodeAt(mesh, 0)
+    const [old, next] = [bytesOf(500, 1), bytesOf(500, 2)]
+    const seen = new Set<string>()
+    for (let round = 0; round < 24; round++) {
+      const { files } = viewer
+      await files.mkdir('v/dir/inner')
+      await files.put('v/dir/inner/f', old, { replace: true })
+      const victim = 1 + (round % 3)
+      const node = mesh.peers[victim]?.node
+      const change = [
+        async () => await node?.files.mv('v/dir', 'v/moved'),
+        async () => await node?.files.put('v/dir/inner/f', next, { replace: true }),
+        async () => await node?.files.rm('v/dir', { recursive: true })
+      ][Math.floor(round / 3) % 3]
+      const changing = change?.().then(
+        () => 'done',
+        () => 'failed'
+      )
+      await mesh.advance(1 + Math.floor(round / 9) * 6 + (round % 9))
+      await mesh.kill(victim)
+      const answer = await mesh.clock.run(Promise.resolve(changing))
+
+      const states: string[] = []
+      for (const path of ['v/dir/inner/f', 'v/moved/inner/f']) {
+        const found = await files.stat(path).then(
+          async () =>
+            (await collect(files.get(path))).every((b, i) => b === old[i]) ? 'old' : 'new',
+          () => 'none'
+        )
+        states.push(found)
+      }
+      const expected = [
+        ['old none', 'none old'],
+        ['old none', 'new none'],
+        ['old none', 'none none']
+      ][Math.floor(round / 3) % 3]
+      const state = states.join(' ')
+      expect(expected).toContain(state)
+      if (answer === 'done') expect(state).toBe(expected?.[1])
+      seen.add(state)
+      await files.rm('v', { recursive: true })
+      await mesh.restart(victim)
+      await mesh.settle()
+    }
+    expect(seen.size).toBeGreaterThan(2)
+  }, 120_000)
 })
