@@ -18,6 +18,8 @@ import { KvClient } from './kv-client.ts'
 import { LockClient } from './lock-client.ts'
 
 export type WorkloadOptions = KeyPoolOptions & {
+  /** Begins the names of its spaces: another one for each workload of a mesh. */
+  readonly prefix: string
   /** Who reads and writes; all of them all keys. Above 10 a violation is long in finding. */
   readonly kvClients: number
   readonly lockClients: number
@@ -31,6 +33,7 @@ export type WorkloadOptions = KeyPoolOptions & {
 }
 
 export const WORKLOAD_DEFAULTS: WorkloadOptions = {
+  prefix: '',
   kvClients: 6,
   keys: 8,
   operationsPerKeyMax: 300,
@@ -71,8 +74,8 @@ export class ShardWorkload {
 
   start(): void {
     const { kvClients, lockClients } = this.#options
-    const keys = new KeyPool('space', this.#options)
-    const locks = new KeyPool('locks', { ...this.#options, keys: this.#options.locks })
+    const keys = new KeyPool(`${this.#options.prefix}space`, this.#options)
+    const locks = new KeyPool(`${this.#options.prefix}locks`, { ...this.#options, keys: this.#options.locks })
     for (let number = 0; number < kvClients + lockClients; number++) {
       const parts = this.#partsOf(number)
       const client =
