@@ -85,7 +85,9 @@ export class Sessions {
 
   async #add(): Promise<void> {
     try {
-      this.#sessions.push(new Session(await this.#register()))
+      const client = await this.#register()
+      // Not in one expression: the list may be another one by then.
+      this.#sessions.push(new Session(client))
     } finally {
       this.#registering = undefined
     }
