@@ -191,7 +191,9 @@ export const RM: Operation<RmArgs, undefined> = {
   apply: (transaction, { names, recursive }) => {
     const path = { volume: transaction.space, names }
     const entry = resolve(transaction, path)
-    if (entry.kind === 'directory' && !isEmpty(transaction, entry)) {
+    const isEmptied = entry.kind === 'directory' && isEmpty(transaction, entry)
+    if (!isEmptied) noteRelease(transaction)
+    if (entry.kind === 'directory' && !isEmptied) {
       if (!recursive) {
         const problem = 'it has entries; remove them first, or all of it recursively'
         throw new MeshError('not-empty', `Cannot remove ${pathText(path)}: ${problem}`)
@@ -199,7 +201,6 @@ export const RM: Operation<RmArgs, undefined> = {
       const key = inodeKey(transaction.space, entry.inode)
       transaction.put(AREAS['file-trash'], key, { value: NO_BYTES })
     }
-    if (entry.kind === 'file') noteRelease(transaction)
     if (names.length === 0) transaction.delete(AREAS['file-volume'], transaction.space)
     else transaction.delete(AREAS.file, keyOf(transaction, resolveParent(transaction, path)))
     return undefined

@@ -35,7 +35,7 @@ export type ListArgs = Path & {
   readonly limit: number
 }
 
-export type Listed = { readonly name: Uint8Array; readonly entry: NodeEntry }
+type Listed = { readonly name: Uint8Array; readonly entry: NodeEntry }
 
 export type ListResult = {
   readonly inode: number

@@ -40,7 +40,7 @@ export type DirectoryEntry = {
   readonly createdMs: number
 }
 
-export type FileEntry = {
+type FileEntry = {
   readonly kind: 'file'
   readonly createdMs: number
   readonly newest: FileVersion

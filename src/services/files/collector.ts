@@ -41,7 +41,7 @@ const QUIET_CYCLES = 3
 /** Nodes try one after the other, so that mostly the first one does the work. */
 const STAGGER_MS: number = 2 * SECOND_MS
 const STAGGER_COUNT_MAX = 15
-/** When a cycle failed. */
+/** After a cycle that failed; twice as long after each that follows, up to the interval. */
 const RETRY_MS: number = MINUTE_MS
 
 export type CollectorComponents = {
@@ -78,6 +78,7 @@ export class Collector {
   #running: Promise<unknown> = Promise.resolve()
   /** How often all shards had let go of something, and how many cycles in a row found the same. */
   #quiet = { releases: -1, cycles: 0 }
+  #failures = 0
 
   constructor(components: CollectorComponents, options: Partial<CollectorOptions> = {}) {
     this.#components = components
@@ -128,10 +129,12 @@ export class Collector {
     this.#schedule(intervalMs)
     try {
       await this.collect()
+      this.#failures = 0
     } catch (error) {
       if (this.#stopping.signal.aborted) return
       this.#components.log.warn('collector.failed', { reason: errorMessage(error) })
-      this.#schedule(Math.min(intervalMs, RETRY_MS))
+      this.#schedule(Math.min(intervalMs, RETRY_MS * 2 ** this.#failures))
+      this.#failures += 1
     }
   }
 

@@ -283,6 +283,7 @@ describe('rm', () => {
 
     volume.rm('t', true)
 
+    expect(volume.collection.releases).toBe(1)
     expect(volume.list('')).toEqual([])
     expect(codeOf(() => volume.stat('t/1/deep/1'))).toBe('not-found')
     volume.mkdir('t')

@@ -128,7 +128,7 @@ describe('a collection', () => {
 
     expect(new Set(mesh.shards.calls)).toEqual(new Set(['file.collection']))
     expect(mesh.shards.calls.length).toBeLessThanOrEqual(3 * 3 * 4)
-    await mesh.run(mesh.peer(2).files.rm('vol/f'))
+    await mesh.run(mesh.peer(2).files.rm('vol', { recursive: true }))
     await mesh.clock.advance(15 * MINUTE_MS)
     expect(mesh.stored().size).toBe(0)
   })
