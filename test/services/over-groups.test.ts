@@ -114,6 +114,15 @@ describe('over groups of three', () => {
     expect(done).toBeGreaterThan(25)
   })
 
+  it('the first commands of a node may come all at once', async () => {
+    const { kv } = servicesOf(peer(1))
+    const puts = Array.from({ length: 256 }, async (_, index) => await kv.put(`a/${index}`, 'x'))
+    await mesh.clock.run(Promise.all(puts))
+    const { entries } = await mesh.clock.run(kv.listPage('a/'))
+    expect(entries).toHaveLength(256)
+    expect(entries.every(({ version }) => version === 1)).toBe(true)
+  })
+
   it('without a majority linearizable calls fail, and stale reads go on', async () => {
     const services = servicesOf(peer(0))
     await mesh.clock.run(services.kv.put('a/1', 'x'))

@@ -84,7 +84,7 @@ describe('atoll lock', () => {
   })
 
   it('ends the command when the lock is lost, and says so', async () => {
-    const running = atoll(['lock', 'jobs/a', '--ttl', '1s', ...node('setInterval(() => {}, 1000)')])
+    const running = atoll(['lock', 'jobs/a', '--ttl', '1s', ...node('setTimeout(() => {}, 30000)')])
     const failed = expect(running).rejects.toMatchObject({
       code: 'timeout',
       message: expect.stringContaining('Lost lock "jobs/a" while the command ran')
@@ -97,7 +97,7 @@ describe('atoll lock', () => {
 
   it('Ctrl-C ends the command and gives the lock back', async () => {
     const interrupted = new AbortController()
-    const words = ['lock', 'jobs/a', '--ttl', '60s', ...node('setInterval(() => {}, 1000)')]
+    const words = ['lock', 'jobs/a', '--ttl', '60s', ...node('setTimeout(() => {}, 30000)')]
     const running = atoll(words, interrupted.signal)
     const failed = expect(running).rejects.toThrow('Interrupted')
     await held('jobs/a')
