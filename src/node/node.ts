@@ -26,6 +26,7 @@ import type { StateStore } from '../storage/state-store.ts'
 import { Colleagues, type ScrubOutcome } from './colleagues.ts'
 import { shardsOf } from './node-shards.ts'
 import { leaveMesh, type LeaveOptions } from './leave.ts'
+import { ShardGroups } from './shard-groups.ts'
 import { statusOf, type NodeStatus } from './status.ts'
 
 /** Software version, for people. */
@@ -91,6 +92,7 @@ export class Node {
   readonly locks: Locks
   readonly shards: Shards
   readonly shardLayer: ShardLayer
+  readonly groups: ShardGroups
   readonly #colleagues: Colleagues
   readonly #collector: Collector
   readonly #components: NodeComponents
@@ -125,13 +127,10 @@ export class Node {
     const { blocks, mesh, locks } = this
     this.files = new Files({ blocks, shards }, { stopping: this.#stopping.signal })
     this.#collector = new Collector({ mesh, blocks, shards, locks, clock, log }, setup.collector)
-    this.#colleagues = new Colleagues({
-      network,
-      log,
-      mesh: this.mesh,
-      blocks: this.blocks,
-      agent: AGENT
-    })
+    const { shardLayer } = this
+    const colleagues = new Colleagues({ network, log, mesh, blocks, shardLayer, agent: AGENT })
+    this.#colleagues = colleagues
+    this.groups = new ShardGroups({ mesh, colleagues, shardLayer })
     this.#forwardEvents()
   }
 
@@ -207,8 +206,8 @@ export class Node {
 
   /** How the mesh is, as this node sees it. Members that don't answer within 1.5 s have no usage. */
   async status(): Promise<NodeStatus> {
-    const { mesh, blocks, addresses } = this
-    return await statusOf({ mesh, blocks, addresses, colleagues: this.#colleagues })
+    const { mesh, blocks, shardLayer, addresses } = this
+    return await statusOf({ mesh, blocks, shardLayer, addresses, colleagues: this.#colleagues })
   }
 
   /** Why this node's disk takes no more blocks, once it does. */

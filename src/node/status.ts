@@ -4,6 +4,7 @@ import type { MeshId, PeerId } from '../base/ids.ts'
 import type { Blocks } from '../blocks/blocks.ts'
 import { isTerminal, type Member, type MemberState } from '../core/membership/member.ts'
 import type { Mesh } from '../mesh/mesh.ts'
+import type { ShardLayer } from '../shard/shard-layer.ts'
 import type { NodeStatusReply } from '../wire/node.ts'
 import type { Colleagues } from './colleagues.ts'
 
@@ -36,6 +37,15 @@ export type NodeStatus = {
     missing: number
     pendingMoves: number
   }
+  /** Groups that agree: the shards and the system group. */
+  shards: {
+    count: number
+    /** How many have a leader, of which the members that answered know. */
+    led: number
+    ledHere: number
+    /** Why this node can't keep any, once it is so. */
+    failure: string | undefined
+  }
   /** How many members may fail at once so that every acknowledged block stays readable and writable. */
   failuresTolerated: number
 }
@@ -44,10 +54,11 @@ export type NodeStatus = {
 export async function statusOf(parts: {
   mesh: Mesh
   blocks: Blocks
+  shardLayer: ShardLayer
   colleagues: Colleagues
   addresses: readonly string[]
 }): Promise<NodeStatus> {
-  const { mesh, blocks, colleagues, addresses } = parts
+  const { mesh, blocks, shardLayer, colleagues, addresses } = parts
   const present = mesh.members().filter(({ state }) => !isTerminal(state))
   const replies = await Promise.all(
     present.map((member) => colleagues.statusOf(member.record.peerId))
@@ -56,6 +67,7 @@ export async function statusOf(parts: {
   const sum = (of: (reply: NodeStatusReply) => number): number =>
     replies.reduce((total, reply) => total + (reply === undefined ? 0 : of(reply)), 0)
   const { version, hash } = mesh.layout()
+  const groupCount = shardLayer.router.count + 1
   return {
     peerId: mesh.self,
     meshId: mesh.founding.meshId,
@@ -69,6 +81,16 @@ export async function statusOf(parts: {
       underReplicated: sum((reply) => reply.underReplicated),
       missing: sum((reply) => reply.missing),
       pendingMoves: sum((reply) => reply.pendingMoves)
+    },
+    shards: {
+      count: groupCount,
+      // One that has just lost a leadership may not know it yet.
+      led: Math.min(
+        groupCount,
+        sum((reply) => reply.ledGroups ?? 0)
+      ),
+      ledHere: shardLayer.ledCount,
+      failure: shardLayer.host.failure()?.message
     },
     failuresTolerated: failuresTolerated(present, mesh.founding.genesis.replication)
   }

@@ -32,6 +32,8 @@ export type GroupFolderParts = {
   readonly logStore: LogStore
   readonly stateStore: StateStore
   readonly logger: Logger
+  /** Where replicas that are founded here live. */
+  readonly place: Place
 }
 
 export class GroupFolder {
@@ -58,8 +60,8 @@ export class GroupFolder {
   }
 
   /** Makes groups with this node as their only member; those that are there already are left. */
-  async found(groups: readonly number[], place: Place): Promise<void> {
-    const { logStore, stateStore } = this.#parts
+  async found(groups: readonly number[]): Promise<void> {
+    const { logStore, stateStore, place } = this.#parts
     const missing = groups.filter((group) => logStore.group(group).meta() === undefined)
     const roster = foundingRoster([{ ...place, replica: 1 }], { layoutVersion: 0, generation: 1 })
     const configState = { ...EMPTY_CONFIG_STATE, voters: [1] }
@@ -93,7 +95,11 @@ export class GroupFolder {
 
   /** A replica that has nothing yet, in place of any that was here. */
   async begin(group: number, name: ReplicaName): Promise<ReplicaNote> {
-    await this.#parts.stateStore.drop(group)
+    const before = this.#nameOf(group)
+    const isOver = before === undefined || this.#parts.logStore.group(group).isRemoved()
+    // The new one would take the log of the one before for its own.
+    if (isOver) await this.#parts.stateStore.drop(group)
+    else await this.discard(group, before)
     this.#fresh.add(group)
     this.#names.set(group, name)
     return blankNote(name)
@@ -119,8 +125,8 @@ export class GroupFolder {
    * Makes a replica that has ended the only member of a new generation of its group. All that is in
    * its log becomes committed.
    */
-  async refound(group: number, before: AppliedState, place: Place): Promise<ReplicaName> {
-    const { logStore, stateStore } = this.#parts
+  async refound(group: number, before: AppliedState): Promise<ReplicaName> {
+    const { logStore, stateStore, place } = this.#parts
     const { nextReplica: replica, layoutVersion } = before.roster
     const generation = before.roster.generation + 1
     const roster = foundingRoster([{ ...place, replica }], { layoutVersion, generation })

@@ -4,11 +4,11 @@ export class GroupTurns {
   readonly #busy = new Set<number>()
 
   /** Does nothing when something is done for the group already: what is left to do comes again. */
-  async run(group: number, task: () => Promise<void>): Promise<void> {
-    if (this.#busy.has(group)) return
+  async run<T>(group: number, task: () => Promise<T>): Promise<T | undefined> {
+    if (this.#busy.has(group)) return undefined
     this.#busy.add(group)
     try {
-      await task()
+      return await task()
     } finally {
       this.#busy.delete(group)
     }

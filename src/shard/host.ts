@@ -53,8 +53,8 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
   /** Registers its protocols, so it is made before the network is started. */
   constructor(parts: HostParts) {
     this.#parts = parts
-    const { logStore, stateStore, log: logger } = parts
-    this.#folder = new GroupFolder({ logStore, stateStore, logger })
+    const { logStore, stateStore, log: logger, self: peer, store } = parts
+    this.#folder = new GroupFolder({ logStore, stateStore, logger, place: { peer, store } })
     this.#batch = new LogBatch(logStore)
     this.#traffic = new Traffic(parts, this)
   }
@@ -72,8 +72,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
 
   /** Makes the groups of a new mesh, of which this node is the only member; those missing. */
   async found(groups: readonly number[]): Promise<void> {
-    const { self, store } = this.#parts
-    await this.#folder.found(groups, { peer: self, store })
+    await this.#folder.found(groups)
   }
 
   /** Starts the replicas that are stored here. */
@@ -125,20 +124,20 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
   }
 
   /**
-   * Founds a group anew from what this node has of it; the other replicas of it end.
-   *
-   * @returns the new generation @throws not-found, storage-failed, disk-full
+   * Founds a group anew from a replica: its others end. @returns the new generation @throws overloaded
    */
-  async refound(group: number): Promise<number> {
-    const replica = this.#replicas.get(group)
-    if (replica === undefined) {
-      throw new MeshError('not-found', `This node has no replica of group ${group}`)
+  async refound(replica: Replica): Promise<number> {
+    const { group, applied } = replica
+    try {
+      const name = await this.#turns.run(group, async () => {
+        this.#end(replica, new MeshError('stopped', 'The group is founded anew'))
+        return await this.#folder.refound(group, applied)
+      })
+      if (name !== undefined) return name.generation
+      throw new MeshError('overloaded', `Group ${group} is being changed here; ask again`)
+    } finally {
+      await this.#openReplica(group)
     }
-    this.#end(replica, new MeshError('stopped', 'The group is founded anew'))
-    const { self, store } = this.#parts
-    const name = await this.#folder.refound(group, replica.applied, { peer: self, store })
-    await this.#openReplica(group)
-    return name.generation
   }
 
   // What replicas ask for.
@@ -253,6 +252,8 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
 
   #end(replica: Replica, error: MeshError): void {
     replica.end(error)
+    // What it wrote last comes before what is written of its group next.
+    this.#batch.flush()
     this.#replicas.delete(replica.group)
     this.#traffic.ended(replica.group)
     this.#changed(replica.group)

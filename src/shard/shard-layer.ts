@@ -140,6 +140,11 @@ export class ShardLayer {
     })
   }
 
+  /** How many groups this node leads. */
+  get ledCount(): number {
+    return [...this.host.replicas()].filter(({ isLeader }) => isLeader).length
+  }
+
   /** Whether no group counts on this node any more, nor the layout. */
   get isEmpty(): boolean {
     const { self } = this.#options

@@ -44,12 +44,17 @@ import { decodeRemembered, encodeRemembered } from '../../src/wire/remembered.ts
 import {
   decodeNodeRequest,
   decodeNodeStatus,
+  decodeRecovered,
+  decodeReplicas,
   decodeScrubReply,
   encodeNodeRequest,
   encodeNodeStatus,
+  encodeRecovered,
+  encodeReplicas,
   encodeScrubReply,
   type NodeRequest,
   type NodeStatusReply,
+  type ReplicasReply,
   type ScrubReply
 } from '../../src/wire/node.ts'
 import {
@@ -275,7 +280,12 @@ export const CODECS: Readonly<Record<string, Readonly<Record<string, Codec>>>> =
       encode: (value) => encodeNodeRequest(value)
     }),
     StatusReply: codec<NodeStatusReply>({ decode: decodeNodeStatus, encode: encodeNodeStatus }),
-    ScrubReply: codec<ScrubReply>({ decode: decodeScrubReply, encode: encodeScrubReply })
+    ScrubReply: codec<ScrubReply>({ decode: decodeScrubReply, encode: encodeScrubReply }),
+    ReplicasReply: codec<ReplicasReply>({ decode: decodeReplicas, encode: encodeReplicas }),
+    RecoverReply: codec<{ generation: number }>({
+      decode: (bytes) => ({ generation: decodeRecovered(bytes) }),
+      encode: ({ generation }) => encodeRecovered(generation)
+    })
   }
 }
 

@@ -349,7 +349,9 @@ const VALUES: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
     fc.record(
       { kind: just('scrub'), bytesPerSecond: fc.integer({ min: 1 }) },
       { requiredKeys: ['kind'] }
-    )
+    ),
+    fc.record({ kind: just('replicas') }),
+    fc.record({ kind: just('recover'), group: fc.nat(65_535), generation: count })
   ),
   'node StatusReply': fc.record({
     usedBytes: count,
@@ -362,6 +364,38 @@ const VALUES: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
     agent: text(64)
   }),
   'node ScrubReply': fc.record({ checked: count, bytes: count, damaged: count, mended: count }),
+  'node ReplicasReply': fc.record({
+    replicas: fc.array(
+      fc.record(
+        {
+          group: fc.nat(65_535),
+          generation: count,
+          replica: count,
+          isLeader: fc.boolean(),
+          leader: peer,
+          term: count,
+          commit: count,
+          applied: count,
+          lastIndex: count,
+          lastTerm: count,
+          members: fc.array(
+            fc.record({
+              peer,
+              replica: count,
+              isVoter: fc.boolean(),
+              isOutgoingVoter: fc.boolean()
+            }),
+            { maxLength: 5 }
+          ),
+          problem: text(256)
+        },
+        { noNullPrototype: true }
+      ),
+      { maxLength: 5 }
+    ),
+    failure: text(256)
+  }),
+  'node RecoverReply': fc.record({ generation: count }),
   'frame Frame': frames.map((frame) =>
     'body' in frame ? { ...frame, body: toHex(frame.body) } : frame
   )

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file node/v1.proto.
  */
 export const file_node_v1: GenFile = /*@__PURE__*/
-  fileDesc("Cg1ub2RlL3YxLnByb3RvEg1hdG9sbC5ub2RlLnYxInQKB1JlcXVlc3QSLgoGc3RhdHVzGAEgASgLMhwuYXRvbGwubm9kZS52MS5TdGF0dXNSZXF1ZXN0SAASLAoFc2NydWIYAiABKAsyGy5hdG9sbC5ub2RlLnYxLlNjcnViUmVxdWVzdEgAQgsKCW9wZXJhdGlvbiIPCg1TdGF0dXNSZXF1ZXN0IrQBCgtTdGF0dXNSZXBseRISCgp1c2VkX2J5dGVzGAEgASgEEhMKC2Jsb2NrX2NvdW50GAIgASgEEhgKEHVuZGVyX3JlcGxpY2F0ZWQYAyABKAQSDwoHbWlzc2luZxgEIAEoBBITCgtsYXlvdXRfaGFzaBgFIAEoCRIWCg5sYXlvdXRfdmVyc2lvbhgGIAEoBBIVCg1wZW5kaW5nX21vdmVzGAcgASgEEg0KBWFnZW50GAggASgJIigKDFNjcnViUmVxdWVzdBIYChBieXRlc19wZXJfc2Vjb25kGAEgASgEIk0KClNjcnViUmVwbHkSDwoHY2hlY2tlZBgBIAEoBBINCgVieXRlcxgCIAEoBBIPCgdkYW1hZ2VkGAMgASgEEg4KBm1lbmRlZBgEIAEoBGIGcHJvdG8z");
+  fileDesc("Cg1ub2RlL3YxLnByb3RvEg1hdG9sbC5ub2RlLnYxIuABCgdSZXF1ZXN0Ei4KBnN0YXR1cxgBIAEoCzIcLmF0b2xsLm5vZGUudjEuU3RhdHVzUmVxdWVzdEgAEiwKBXNjcnViGAIgASgLMhsuYXRvbGwubm9kZS52MS5TY3J1YlJlcXVlc3RIABIyCghyZXBsaWNhcxgEIAEoCzIeLmF0b2xsLm5vZGUudjEuUmVwbGljYXNSZXF1ZXN0SAASMAoHcmVjb3ZlchgFIAEoCzIdLmF0b2xsLm5vZGUudjEuUmVjb3ZlclJlcXVlc3RIAEILCglvcGVyYXRpb25KBAgDEAQiDwoNU3RhdHVzUmVxdWVzdCLcAQoLU3RhdHVzUmVwbHkSEgoKdXNlZF9ieXRlcxgBIAEoBBITCgtibG9ja19jb3VudBgCIAEoBBIYChB1bmRlcl9yZXBsaWNhdGVkGAMgASgEEg8KB21pc3NpbmcYBCABKAQSEwoLbGF5b3V0X2hhc2gYBSABKAkSFgoObGF5b3V0X3ZlcnNpb24YBiABKAQSFQoNcGVuZGluZ19tb3ZlcxgHIAEoBBINCgVhZ2VudBgIIAEoCRIXCgpsZWRfZ3JvdXBzGAkgASgESACIAQFCDQoLX2xlZF9ncm91cHMiKAoMU2NydWJSZXF1ZXN0EhgKEGJ5dGVzX3Blcl9zZWNvbmQYASABKAQiTQoKU2NydWJSZXBseRIPCgdjaGVja2VkGAEgASgEEg0KBWJ5dGVzGAIgASgEEg8KB2RhbWFnZWQYAyABKAQSDgoGbWVuZGVkGAQgASgEIhEKD1JlcGxpY2FzUmVxdWVzdCJKCg1SZXBsaWNhc1JlcGx5EigKCHJlcGxpY2FzGAEgAygLMhYuYXRvbGwubm9kZS52MS5SZXBsaWNhEg8KB2ZhaWx1cmUYAiABKAki9AEKB1JlcGxpY2ESDQoFZ3JvdXAYASABKAQSEgoKZ2VuZXJhdGlvbhgCIAEoBBIPCgdyZXBsaWNhGAMgASgEEhEKCWlzX2xlYWRlchgEIAEoCBIOCgZsZWFkZXIYBSABKAkSDAoEdGVybRgGIAEoBBIOCgZjb21taXQYByABKAQSDwoHYXBwbGllZBgIIAEoBBISCgpsYXN0X2luZGV4GAkgASgEEhEKCWxhc3RfdGVybRgKIAEoBBIrCgdtZW1iZXJzGAsgAygLMhouYXRvbGwubm9kZS52MS5Hcm91cE1lbWJlchIPCgdwcm9ibGVtGAwgASgJIlkKC0dyb3VwTWVtYmVyEgwKBHBlZXIYASABKAkSDwoHcmVwbGljYRgCIAEoBBIQCghpc192b3RlchgDIAEoCBIZChFpc19vdXRnb2luZ192b3RlchgEIAEoCCIzCg5SZWNvdmVyUmVxdWVzdBINCgVncm91cBgBIAEoBBISCgpnZW5lcmF0aW9uGAIgASgEIiIKDFJlY292ZXJSZXBseRISCgpnZW5lcmF0aW9uGAEgASgEYgZwcm90bzM");
 
 /**
  * @generated from message atoll.node.v1.Request
@@ -31,6 +31,18 @@ export type Request = Message<"atoll.node.v1.Request"> & {
      */
     value: ScrubRequest;
     case: "scrub";
+  } | {
+    /**
+     * @generated from field: atoll.node.v1.ReplicasRequest replicas = 4;
+     */
+    value: ReplicasRequest;
+    case: "replicas";
+  } | {
+    /**
+     * @generated from field: atoll.node.v1.RecoverRequest recover = 5;
+     */
+    value: RecoverRequest;
+    case: "recover";
   } | { case: undefined; value?: undefined };
 };
 
@@ -101,6 +113,13 @@ export type StatusReply = Message<"atoll.node.v1.StatusReply"> & {
    * @generated from field: string agent = 8;
    */
   agent: string;
+
+  /**
+   * Groups that this node leads. Absent: a node that doesn't count them.
+   *
+   * @generated from field: optional uint64 led_groups = 9;
+   */
+  ledGroups?: bigint | undefined;
 };
 
 /**
@@ -162,4 +181,196 @@ export type ScrubReply = Message<"atoll.node.v1.ScrubReply"> & {
  */
 export const ScrubReplySchema: GenMessage<ScrubReply> = /*@__PURE__*/
   messageDesc(file_node_v1, 4);
+
+/**
+ * What does this node have of the groups?
+ *
+ * @generated from message atoll.node.v1.ReplicasRequest
+ */
+export type ReplicasRequest = Message<"atoll.node.v1.ReplicasRequest"> & {
+};
+
+/**
+ * Describes the message atoll.node.v1.ReplicasRequest.
+ * Use `create(ReplicasRequestSchema)` to create a new message.
+ */
+export const ReplicasRequestSchema: GenMessage<ReplicasRequest> = /*@__PURE__*/
+  messageDesc(file_node_v1, 5);
+
+/**
+ * @generated from message atoll.node.v1.ReplicasReply
+ */
+export type ReplicasReply = Message<"atoll.node.v1.ReplicasReply"> & {
+  /**
+   * @generated from field: repeated atoll.node.v1.Replica replicas = 1;
+   */
+  replicas: Replica[];
+
+  /**
+   * Why the node can't keep any group, for people; empty when it can.
+   *
+   * @generated from field: string failure = 2;
+   */
+  failure: string;
+};
+
+/**
+ * Describes the message atoll.node.v1.ReplicasReply.
+ * Use `create(ReplicasReplySchema)` to create a new message.
+ */
+export const ReplicasReplySchema: GenMessage<ReplicasReply> = /*@__PURE__*/
+  messageDesc(file_node_v1, 6);
+
+/**
+ * @generated from message atoll.node.v1.Replica
+ */
+export type Replica = Message<"atoll.node.v1.Replica"> & {
+  /**
+   * @generated from field: uint64 group = 1;
+   */
+  group: bigint;
+
+  /**
+   * @generated from field: uint64 generation = 2;
+   */
+  generation: bigint;
+
+  /**
+   * @generated from field: uint64 replica = 3;
+   */
+  replica: bigint;
+
+  /**
+   * @generated from field: bool is_leader = 4;
+   */
+  isLeader: boolean;
+
+  /**
+   * The peer whose replica leads; empty when none is known.
+   *
+   * @generated from field: string leader = 5;
+   */
+  leader: string;
+
+  /**
+   * @generated from field: uint64 term = 6;
+   */
+  term: bigint;
+
+  /**
+   * @generated from field: uint64 commit = 7;
+   */
+  commit: bigint;
+
+  /**
+   * @generated from field: uint64 applied = 8;
+   */
+  applied: bigint;
+
+  /**
+   * @generated from field: uint64 last_index = 9;
+   */
+  lastIndex: bigint;
+
+  /**
+   * @generated from field: uint64 last_term = 10;
+   */
+  lastTerm: bigint;
+
+  /**
+   * @generated from field: repeated atoll.node.v1.GroupMember members = 11;
+   */
+  members: GroupMember[];
+
+  /**
+   * Why the replica serves nothing now, for people; empty when it does.
+   *
+   * @generated from field: string problem = 12;
+   */
+  problem: string;
+};
+
+/**
+ * Describes the message atoll.node.v1.Replica.
+ * Use `create(ReplicaSchema)` to create a new message.
+ */
+export const ReplicaSchema: GenMessage<Replica> = /*@__PURE__*/
+  messageDesc(file_node_v1, 7);
+
+/**
+ * @generated from message atoll.node.v1.GroupMember
+ */
+export type GroupMember = Message<"atoll.node.v1.GroupMember"> & {
+  /**
+   * @generated from field: string peer = 1;
+   */
+  peer: string;
+
+  /**
+   * @generated from field: uint64 replica = 2;
+   */
+  replica: bigint;
+
+  /**
+   * @generated from field: bool is_voter = 3;
+   */
+  isVoter: boolean;
+
+  /**
+   * While members change in two steps: a voter of those before.
+   *
+   * @generated from field: bool is_outgoing_voter = 4;
+   */
+  isOutgoingVoter: boolean;
+};
+
+/**
+ * Describes the message atoll.node.v1.GroupMember.
+ * Use `create(GroupMemberSchema)` to create a new message.
+ */
+export const GroupMemberSchema: GenMessage<GroupMember> = /*@__PURE__*/
+  messageDesc(file_node_v1, 8);
+
+/**
+ * Found a new generation of a group from what this node has of it.
+ *
+ * @generated from message atoll.node.v1.RecoverRequest
+ */
+export type RecoverRequest = Message<"atoll.node.v1.RecoverRequest"> & {
+  /**
+   * @generated from field: uint64 group = 1;
+   */
+  group: bigint;
+
+  /**
+   * The one that is given up.
+   *
+   * @generated from field: uint64 generation = 2;
+   */
+  generation: bigint;
+};
+
+/**
+ * Describes the message atoll.node.v1.RecoverRequest.
+ * Use `create(RecoverRequestSchema)` to create a new message.
+ */
+export const RecoverRequestSchema: GenMessage<RecoverRequest> = /*@__PURE__*/
+  messageDesc(file_node_v1, 9);
+
+/**
+ * @generated from message atoll.node.v1.RecoverReply
+ */
+export type RecoverReply = Message<"atoll.node.v1.RecoverReply"> & {
+  /**
+   * @generated from field: uint64 generation = 1;
+   */
+  generation: bigint;
+};
+
+/**
+ * Describes the message atoll.node.v1.RecoverReply.
+ * Use `create(RecoverReplySchema)` to create a new message.
+ */
+export const RecoverReplySchema: GenMessage<RecoverReply> = /*@__PURE__*/
+  messageDesc(file_node_v1, 10);
 
