@@ -59,6 +59,16 @@ export class GroupFolder {
     return { id: name.replica, generation: name.generation, isGone }
   }
 
+  /**
+   * Whether a replica was here that nobody can name any more: both its log and its state are damaged.
+   * It may have voted, so none of its name may begin.
+   */
+  isNameLost(group: number): boolean {
+    return (
+      this.#parts.logStore.group(group).damage() !== undefined && this.#nameOf(group) === undefined
+    )
+  }
+
   /** Makes groups with this node as their only member; those that are there already are left. */
   async found(groups: readonly number[]): Promise<void> {
     const { logStore, stateStore, place } = this.#parts
@@ -84,6 +94,10 @@ export class GroupFolder {
    */
   async open(group: number): Promise<ReplicaNote | undefined> {
     const { logStore, logger } = this.#parts
+    if (this.isNameLost(group)) {
+      const reason = 'its log and its state are damaged'
+      logger.error('shard.replica_unusable', { group, reason })
+    }
     const name = this.#nameOf(group)
     if (name === undefined || logStore.group(group).isRemoved()) return undefined
     const found = this.#examine(group, name)
@@ -144,15 +158,22 @@ export class GroupFolder {
   #nameOf(group: number): ReplicaName | undefined {
     const known = this.#names.get(group)
     if (known !== undefined) return known
-    const meta = this.#metaOf(group)
+    const log = this.#parts.logStore.group(group)
+    const meta = log.damage() === undefined ? log.meta() : this.#nameInState(group)
     if (meta === undefined) return undefined
-    const name = decode(nameCodec, meta)
+    const name = meta instanceof Uint8Array ? decode(nameCodec, meta) : meta
     this.#names.set(group, name)
     return name
   }
 
-  #metaOf(group: number): Uint8Array | undefined {
-    return this.#parts.logStore.group(group).meta()
+  /** What a damaged log can't tell: only a replica that had a state ever voted or acknowledged. */
+  #nameInState(group: number): ReplicaName | undefined {
+    const { stateStore } = this.#parts
+    if (stateStore.damageOf(group) !== undefined) return undefined
+    const note = stateStore.group(group).note()
+    if (note === undefined) return undefined
+    const { replica, roster } = decodeReplicaNote(note)
+    return { replica, generation: roster.generation }
   }
 
   /** @returns the note, or why the replica is of no use */

@@ -181,6 +181,8 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
   /** Begins a replica without any state, in place of an older one. */
   join(group: number, name: ReplicaName): void {
     void this.#exclusively(group, async () => {
+      // This may be the name that was lost: the leader is told so, and gives another one.
+      if (this.#folder.isNameLost(group)) return await this.#folder.discard(group, name)
       const before = this.#replicas.get(group)
       if (before !== undefined) this.#end(before, ended())
       const note = await this.#folder.begin(group, name)
@@ -209,13 +211,11 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
   }
 
   #tickSoon(): void {
-    this.#after(RAFT_TICK_MS, () => {
-      this.#tickSoon()
-      this.#tick()
-    })
+    this.#after(RAFT_TICK_MS, () => this.#tick())
   }
 
   #tick(): void {
+    this.#tickSoon()
     const { logStore, clock } = this.#parts
     const stall = stallOf(logStore, clock)
     this.#isSilent = stall === 'long' || this.failure() !== undefined

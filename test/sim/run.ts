@@ -4,18 +4,21 @@
 //   npm run sim -- --seeds 5000 --from 5001          the second half of them
 //   npm run sim -- --seeds 10000 --bail              the first that fails is the last
 //   npm run sim -- --seed 7                          one seed, again
-//   npm run sim -- --only membership --seeds 20      membership, seeds 1 to 20
+//   npm run sim -- mesh --seeds 2000                 whole shards of several nodes, seeds 1 to 2000
+//   npm run sim -- membership --seeds 20             membership, seeds 1 to 20
 //   npm run sim -- --seed 7 --peers 50               membership too: only that has peers
 
 import { parseArgs } from 'node:util'
 import { parseCount } from '../e2e/arguments.ts'
 import { runMembership } from './membership.ts'
+import { runMesh } from './mesh/run.ts'
 import { runRaft } from './raft/run.ts'
 
-const DEFAULTS = { raft: '1000', membership: '5' } as const
+const DEFAULTS = { raft: '1000', mesh: '200', membership: '5' } as const
 const PEERS = '200'
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     only: { type: 'string' },
     seed: { type: 'string' },
@@ -25,9 +28,10 @@ const { values } = parseArgs({
     bail: { type: 'boolean', default: false }
   }
 })
-const simulation = values.only ?? (values.peers === undefined ? 'raft' : 'membership')
-if (simulation !== 'raft' && simulation !== 'membership') {
-  throw new Error(`--only takes raft or membership, not "${simulation}"`)
+const byPeers = values.peers === undefined ? 'raft' : 'membership'
+const simulation = positionals[0] ?? values.only ?? byPeers
+if (simulation !== 'raft' && simulation !== 'mesh' && simulation !== 'membership') {
+  throw new Error(`There are raft, mesh and membership, and no "${simulation}"`)
 }
 const first = parseCount('seed', values.seed ?? values.from)
 const count =
@@ -35,11 +39,13 @@ const count =
 
 if (simulation === 'raft') {
   if (runRaft({ first, count, bail: values.bail }) > 0) process.exitCode = 1
+} else if (simulation === 'mesh') {
+  if ((await runMesh({ first, count, bail: values.bail })) > 0) process.exitCode = 1
 } else {
-  await runMeshes(parseCount('peers', values.peers ?? PEERS))
+  await runMemberships(parseCount('peers', values.peers ?? PEERS))
 }
 
-async function runMeshes(peers: number): Promise<void> {
+async function runMemberships(peers: number): Promise<void> {
   let failed = 0
   for (let seed = first; seed < first + count; seed++) {
     const startedMs = performance.now()

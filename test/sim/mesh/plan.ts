@@ -1,0 +1,83 @@
+// What a seed means: how many nodes, how long, and which kinds of faults. Each run has a random part
+// of them only ("swarm testing", Groce and others, 2012): faults that always come together hide each
+// other.
+
+import { chance, createRandom, type Random } from '../../../src/base/random.ts'
+import type { Trimming } from '../../../src/shard/log-trimmer.ts'
+
+/** Whatever a run may do without. What a failing run doesn't need is left out when it is shown. */
+const FAULTS = [
+  // The network.
+  'loss',
+  'duplication',
+  'reorder',
+  'delay',
+  'partition',
+  'one-way',
+  'flapping',
+  'disconnect',
+  // Machines and disks.
+  'kill',
+  'stop',
+  'pause',
+  'wipe',
+  'flipped-log',
+  'flipped-state',
+  'full-disk',
+  'failed-sync',
+  'stuck-log',
+  'stuck-state',
+  // The mesh.
+  'join',
+  'leave',
+  'late-news',
+  'wrong-news',
+  'transfer',
+  'short-logs'
+] as const
+
+export type Fault = (typeof FAULTS)[number]
+
+export type Plan = {
+  readonly seed: number
+  readonly faults: ReadonlySet<Fault>
+  /** Nodes at first. */
+  readonly nodeCount: number
+  /** Nodes that may join later. */
+  readonly joinerCount: number
+  readonly shardCount: number
+  /** How long things break. */
+  readonly chaosMs: number
+  /** Mean time between two faults. */
+  readonly faultMs: number
+  readonly trimming: Trimming | undefined
+}
+
+/** A stream of its own for each use, so that leaving one fault out leaves the others alike. */
+export function streamOf(seed: number, use: string): Random {
+  let mixed = seed >>> 0
+  for (let at = 0; at < use.length; at++) mixed = Math.imul(mixed ^ use.charCodeAt(at), 0x01000193)
+  return createRandom(mixed)
+}
+
+/** @param faults the kinds that there may be; all that the seed says when undefined */
+export function planOf(seed: number, faults?: ReadonlySet<Fault>): Plan {
+  const random = streamOf(seed, 'plan')
+  const nodeCount = [1, 2, 3, 3, 3, 4, 4, 5, 5][random.below(9)] as number
+  const share = [15, 30, 60][random.below(3)] as number
+  const drawn = FAULTS.filter(() => chance(random, share, 100))
+  const kept = new Set(drawn.filter((kind) => faults === undefined || faults.has(kind)))
+  const keptEntries = 1 + random.below(20)
+  return {
+    seed,
+    faults: kept,
+    nodeCount,
+    joinerCount: Math.min(5 - nodeCount, 1 + random.below(2)),
+    shardCount: 2 + random.below(3),
+    chaosMs: 4_000 + random.below(8_000),
+    faultMs: 200 + random.below(1_200),
+    trimming: kept.has('short-logs')
+      ? { slack: 1 + random.below(20), kept: keptEntries, keptMax: keptEntries + random.below(40) }
+      : undefined
+  }
+}
