@@ -26,7 +26,7 @@ export type Founding = {
 /** Makes a new mesh. Called for an explicit `up` on an empty folder, and nowhere else. */
 export function foundMesh(
   identity: Identity,
-  options: { createdMs: number; nonce: Uint8Array; shardCount?: number }
+  options: { createdMs: number; nonce: Uint8Array; shardCount?: number | undefined }
 ): Founding {
   const bytes = encodeGenesis({
     founder: identity.peerId,

@@ -1,11 +1,12 @@
 // Files: put and get on real nodes beside Helia and beside one raw stream, in turn, in one run.
 
 import { execFileSync } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { NodeProcess } from '../../src/api/node-process.ts'
 import type { StreamAnswer, StreamRequest } from './stream-worker.ts'
+import { cpuSeconds, pause, residentMib } from './usage.ts'
 import type { WorkerAnswer, WorkerRequest } from './worker.ts'
 import { median, Worker } from './workers.ts'
 
@@ -22,8 +23,6 @@ const LONG_PUT_BYTES = 2_048 * MIB
 const ROUNDS = 5
 const IDLE_SETTLE_MS = 10_000
 const IDLE_MS = 20_000
-/** Ticks of /proc/PID/stat in a second. */
-const CLOCK_TICKS = 100
 const HELIA_PACKAGES = ['helia@7', '@helia/unixfs@8']
 
 /** Prints medians of {@link ROUNDS} interleaved rounds. */
@@ -249,11 +248,11 @@ async function idle(root: string, print: Print): Promise<void> {
       )
     }
     await pause(IDLE_SETTLE_MS)
-    const before = await Promise.all(nodes.map(({ pid }) => cpuTicks(pid)))
+    const before = await Promise.all(nodes.map(({ pid }) => cpuSeconds(pid)))
     await pause(IDLE_MS)
-    const after = await Promise.all(nodes.map(({ pid }) => cpuTicks(pid)))
+    const after = await Promise.all(nodes.map(({ pid }) => cpuSeconds(pid)))
     const cpu = after.map(
-      (ticks, index) => ((ticks - (before[index] ?? 0)) / CLOCK_TICKS / (IDLE_MS / 1_000)) * 100
+      (seconds, index) => ((seconds - (before[index] ?? 0)) / (IDLE_MS / 1_000)) * 100
     )
     const rss = await Promise.all(nodes.map(({ pid }) => residentMib(pid)))
     print(
@@ -263,22 +262,4 @@ async function idle(root: string, print: Print): Promise<void> {
   } finally {
     await Promise.all(nodes.map((node) => node.stop()))
   }
-}
-
-/** Time that a process has used a processor, in clock ticks; from Linux's /proc. */
-async function cpuTicks(pid: number): Promise<number> {
-  const text = await readFile(`/proc/${pid}/stat`, 'utf8')
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-  return Number(fields[11]) + Number(fields[12])
-}
-
-async function residentMib(pid: number): Promise<number> {
-  const text = await readFile(`/proc/${pid}/status`, 'utf8')
-  return Number(/VmRSS:\s+(\d+)/.exec(text)?.[1]) / 1_024
-}
-
-async function pause(durationMs: number): Promise<void> {
-  await new Promise((resolve) => {
-    setTimeout(resolve, durationMs)
-  })
 }

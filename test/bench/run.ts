@@ -1,12 +1,14 @@
-// Numbers, side by side, in one run:  npm run bench [-- files ring raft log]
+// Numbers, side by side, in one run:  npm run bench [-- files kv ring raft log]
 
 import { run as files } from './files.ts'
+import { run as kv } from './kv.ts'
 import { run as log } from './log.ts'
 import { run as raft } from './raft.ts'
 import { run as ring } from './ring.ts'
 
 const BENCHES: Readonly<Record<string, (print: (line: string) => void) => Promise<void>>> = {
   files,
+  kv,
   ring,
   raft,
   log
