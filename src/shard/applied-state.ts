@@ -26,6 +26,7 @@ export class AppliedState {
   readonly #state: GroupState
   #note: ReplicaNote
   #isNoteNew = false
+  #due: { readonly index: number; readonly atMs: number | undefined } | undefined
 
   /** @throws corrupt, invalid-data when what is stored can't be read */
   constructor(state: GroupState, note: ReplicaNote) {
@@ -41,6 +42,13 @@ export class AppliedState {
 
   get term(): number {
     return this.machine.reads.meta.term
+  }
+
+  /** `Machine.dueMs`, looked up once for each index: it is asked for at every tick. */
+  get dueMs(): number | undefined {
+    const { index, machine } = this
+    if (this.#due?.index !== index) this.#due = { index, atMs: machine.dueMs }
+    return this.#due.atMs
   }
 
   get configState(): ConfigState {
@@ -83,6 +91,7 @@ export class AppliedState {
   /** A snapshot has taken the state's place. */
   reload(): void {
     this.machine.reload()
+    this.#due = undefined
     const note = this.#state.note()
     if (note === undefined) throw new MeshError('corrupt', 'The snapshot came without its members')
     this.#note = { ...decodeReplicaNote(note), replica: this.#note.replica }

@@ -67,6 +67,10 @@ export class LayoutKeeper {
   #periodTimer: Timer | undefined
   #pullTimer: Timer | undefined
   #watched: Replica | undefined
+  /** What stands there, read once for each revision. */
+  #looked:
+    | { readonly machine: object; readonly revision: number; readonly entry: Entry | undefined }
+    | undefined
   #committed: { readonly revision: number; readonly layout: CommittedLayout } | undefined
   #isCommitting = false
   #isRunning = false
@@ -206,7 +210,12 @@ export class LayoutKeeper {
     const { host, members, isOut, shape, log } = this.#parts
     const replica = host.replica(SYSTEM_GROUP)
     if (replica?.isReadyToLead !== true || this.#isCommitting) return
-    const { entry } = replica.applied.machine.reads.get({ area: AREAS.kv, key: KEY })
+    const { machine } = replica.applied
+    if (this.#looked?.machine !== machine || this.#looked.revision !== machine.revision) {
+      const { entry } = machine.reads.get({ area: AREAS.kv, key: KEY })
+      this.#looked = { machine, revision: machine.revision, entry }
+    }
+    const { entry } = this.#looked
     const previous = this.#committedOf(entry)
     const wanted = membersAfter(previous, members(), isOut)
     const next = nextCommittedLayout(previous, wanted, shape)

@@ -1,7 +1,7 @@
 // How long a replica has heard nothing of a leader.
 
 /** A replica that hears none asks so often, in ticks, whether it is still a member. */
-const SILENT_TICKS = 20
+const SILENT_TICKS = 8
 
 export class LeaderSilence {
   #ticks = 0

@@ -111,7 +111,7 @@ export class Leadership {
     if (!this.#isLeader || this.#clock === undefined) return
     const { raft, applied, clock } = this.#parts
     const stampMs = this.#clock.stampMs(clock.monotonicMs())
-    const { dueMs } = applied.machine
+    const { dueMs } = applied
     if (dueMs === undefined || dueMs > stampMs || this.#proposals.hasQueued()) return
     const { name: operation, version, args } = TICK
     const names = { client: 0, sequence: 0, answeredBelow: 0, space: NO_BYTES }

@@ -10,10 +10,10 @@ import type { GroupLog } from '../storage/log-store.ts'
 import type { AppliedState } from './applied-state.ts'
 
 /** A tick of the core. */
-export const RAFT_TICK_MS = 100
+export const RAFT_TICK_MS = 250
 /** A leader speaks this often, in ticks; a follower waits so long, and up to twice that. */
-const HEARTBEAT_TICKS = 3
-const ELECTION_TICKS = 12
+const HEARTBEAT_TICKS = 1
+const ELECTION_TICKS = 6
 
 export type RaftCoreParts = {
   readonly id: ReplicaId

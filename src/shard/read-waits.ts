@@ -7,7 +7,7 @@ import { toHex } from '../base/bytes.ts'
 /** Reads of one group that wait, at most. */
 const WAITING_MAX = 16_384
 /** A question that was not answered for so many ticks may be lost, and is asked again. */
-const RETRY_TICKS = 5
+const RETRY_TICKS = 2
 
 type Waiting = {
   readonly resolve: () => void

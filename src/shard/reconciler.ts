@@ -11,11 +11,12 @@ import type { GroupView } from '../core/groups/next-step.ts'
 import { preferredLeaders, shouldTransfer } from '../core/groups/preferred-leaders.ts'
 import { NO_REPLICA } from '../core/raft/messages.ts'
 import type { ShardHost } from './host.ts'
-import { RAFT_TICK_MS } from './raft-core.ts'
 import type { Replica } from './replica.ts'
 
 /** How often groups are looked at. */
-const PERIOD_MS = 2 * RAFT_TICK_MS
+const PERIOD_MS = 200
+/** The unit in which `shouldTransfer` counts how long all was quiet. */
+const QUIET_TICK_MS = 100
 /** Groups led here that bring a learner up to date at one time. */
 const MOVES_MAX = 6
 
@@ -142,7 +143,7 @@ export class Reconciler {
       this.#quiet.set(group, { term, version: layoutVersion, ticks: 0 })
       return 0
     }
-    known.ticks += PERIOD_MS / RAFT_TICK_MS
+    known.ticks += PERIOD_MS / QUIET_TICK_MS
     return known.ticks
   }
 }

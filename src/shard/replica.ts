@@ -255,13 +255,13 @@ export class Replica {
   }
 
   #apply({ entries, responses }: Message): void {
-    const before = this.applied.machine.reads.meta.revision
+    const before = this.applied.machine.revision
     const roster = this.applied.roster
     const outcomes = this.applied.apply(entries, (change) => this.raft.applyConfigChange(change))
     if (this.#leadership.applied(entries, outcomes)) this.#host.ledBy(this)
     const last = outcomes.at(-1)
     if (last?.kind === 'halted') this.#fail(last.error)
-    if (this.applied.machine.reads.meta.revision > before) this.#revisionWaits.notify()
+    if (this.applied.machine.revision > before) this.#revisionWaits.notify()
     if (this.applied.roster !== roster) this.#host.membersChanged(this)
     for (const response of responses) this.raft.step(response)
     this.#reads.applied(this.applied.index)

@@ -137,7 +137,7 @@ export class ShardServer {
   }
 
   #read(replica: Replica, read: () => Uint8Array): ShardResult {
-    const { revision } = replica.applied.machine.reads.meta
+    const { revision } = replica.applied.machine
     return { kind: 'done', revision, result: read() }
   }
 

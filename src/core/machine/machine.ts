@@ -96,6 +96,10 @@ export class Machine {
     return this.#meta.index
   }
 
+  /** Of the last transaction that changed a key. */
+  get revision(): number {
+    return this.#meta.revision
+  }
   /** The shard's time; {@link LeaderClock} goes on from it. */
   get timeMs(): number {
     return this.#meta.timeMs
