@@ -53,7 +53,7 @@ export class Leadership {
     const { applied, clock } = this.#parts
     if (!this.#isLeader || this.#clock === undefined) throw this.notLeader()
     const name = capability({ name: request.operation, version: request.version })
-    if (!applied.machine.capabilities.includes(name)) {
+    if (!applied.machine.canApply(name)) {
       const problem = `this program doesn't know ${name}; bring it up to date`
       throw new MeshError('version-mismatch', `Cannot do that: ${problem}`)
     }

@@ -75,8 +75,16 @@ export function remember(state: StagedState, answered: Answered): void {
   let answersBytes = client.answersBytes + answer.length
   const wished = Math.min(answeredBelow, sequence)
   let floor = Math.max(client.floor, wished, sequence - ANSWERS_PER_CLIENT + 1)
-  const known = floor > client.floor || answersBytes > ANSWERS_BYTES_PER_CLIENT
-  if (known) {
+  // One by one where they can be named: a range costs as much as all the rest.
+  const isNear = floor - client.floor <= ANSWERS_PER_CLIENT
+  for (let other = isNear ? client.floor : floor; other < floor; other++) {
+    const key = answerKey(id, other)
+    const known = state.get(key)
+    if (known === undefined) continue
+    answersBytes -= known.length
+    state.delete(key)
+  }
+  if (!isNear || answersBytes > ANSWERS_BYTES_PER_CLIENT) {
     const oldest = state.range({ from: answerKey(id, 0), to: answerKey(id + 1, 0) })
     for (const { key, value } of oldest) {
       const other = lastNumber(key)
@@ -140,7 +148,10 @@ export function readClient(state: OrderedReads, id: number): Client | undefined 
   return stored === undefined ? undefined : decode(clientCodec, stored)
 }
 
-function firstClientDeadline(state: OrderedReads): { deadlineMs: number; id: number } | undefined {
+/** @returns the client that is forgotten first, unless it asks something. */
+export function firstClientDeadline(
+  state: OrderedReads
+): { deadlineMs: number; id: number } | undefined {
   const [pair] = state.range({ ...DEADLINES, limit: 1 })
   return pair === undefined ? undefined : partsOfDeadline(pair.key)
 }

@@ -84,4 +84,5 @@ assert(
   2 * FILE_REAP_COUNT_MAX <= CHANGES_PER_OPERATION_MAX,
   'a directory in the trash has two keys'
 )
+assert(LEASE_TTL_MS_MIN <= CLIENT_TTL_MS, 'nothing is due sooner than the shortest lease')
 assert(2 * CLIENT_ACTIVE_STEP_MS <= CLIENT_IDLE_MS_MIN, 'who is dropped was idle')

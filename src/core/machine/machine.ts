@@ -4,14 +4,14 @@
 
 import { assert } from '../../base/assert.ts'
 import { MeshError, isMeshError } from '../../base/errors.ts'
-import { forgetIdleClients, recall, remember } from './clients.ts'
+import { firstClientDeadline, forgetIdleClients, recall, remember } from './clients.ts'
 import { decode, encode } from './codec.ts'
 import { decodeAnswer, decodeCommand, encodeAnswer } from './command.ts'
 import type { Answer, Command } from './command.ts'
 import { Compaction } from './compaction.ts'
 import { endDueLeases } from './expiry.ts'
 import { firstLeaseDeadline } from './leases.ts'
-import { ANSWER_BYTES_MAX } from './limits.ts'
+import { ANSWER_BYTES_MAX, LEASE_TTL_MS_MIN } from './limits.ts'
 import { advance } from './machine-time.ts'
 import { capability } from './operation.ts'
 import type { AnyOperation, Service } from './operation.ts'
@@ -67,8 +67,8 @@ export class Machine {
   readonly #services = new Map<Area, Service>()
   readonly #compaction = new Compaction()
   #meta: Meta
-  /** Up to which time all that was due is done; derived, so -1 is always right. */
-  #settledMs = -1
+  /** Before this time nothing is due, whatever is done until then; derived, so -1 is always right. */
+  #quietBelowMs = -1
   #halted: MeshError | undefined
 
   /** @param state stays the caller's; only the machine writes below its keys. */
@@ -108,6 +108,11 @@ export class Machine {
   /** What replicas with this program can apply, as `kv.txn@1`, sorted. Told in the hello exchange. */
   get capabilities(): string[] {
     return [...this.#operations.keys()].toSorted()
+  }
+
+  /** Whether it is one of the {@link capabilities}. */
+  canApply(name: string): boolean {
+    return this.#operations.has(name)
   }
 
   /**
@@ -167,7 +172,7 @@ export class Machine {
   reload(): void {
     this.#staged.discard()
     this.#meta = readMeta(this.#state)
-    this.#settledMs = -1
+    this.#quietBelowMs = -1
     this.#halted = undefined
     this.#compaction.reset()
   }
@@ -200,15 +205,22 @@ export class Machine {
   #settle(index: number): RevisionEvents[] {
     const meta = this.#meta
     let ended: RevisionEvents[] = []
-    if (meta.timeMs !== this.#settledMs) {
+    if (meta.timeMs >= this.#quietBelowMs) {
       const leases = endDueLeases(this.#staged, { meta, index, services: this.#services })
       const areClientsDone = forgetIdleClients(this.#staged, meta)
       ended = leases.ended
-      this.#settledMs = leases.isDone && areClientsDone ? meta.timeMs : -1
+      this.#quietBelowMs = leases.isDone && areClientsDone ? this.#nextDueMs() : -1
     }
     this.#compaction.run(this.#staged, meta)
     meta.usedBytes += this.#staged.commit()
     return ended
+  }
+
+  /** What isn't there yet will be due {@link LEASE_TTL_MS_MIN} after it was made, or later. */
+  #nextDueMs(): number {
+    const leaseMs = firstLeaseDeadline(this.#staged)?.deadlineMs ?? Infinity
+    const clientMs = firstClientDeadline(this.#staged)?.deadlineMs ?? Infinity
+    return Math.min(leaseMs, clientMs, this.#meta.timeMs + LEASE_TTL_MS_MIN)
   }
 
   #answer(
