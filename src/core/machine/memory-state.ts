@@ -130,8 +130,9 @@ export class MemoryState implements OrderedState {
 /** Up to so many bytes an array has no buffer of its own until somebody asks for it. */
 const INLINE_BYTES = 64
 
+/** One that is whole already stays itself: an empty one may stand for something by its identity. */
 function whole(bytes: Uint8Array): Uint8Array {
-  if (bytes.length <= INLINE_BYTES) return bytes.slice()
+  if (bytes.length > 0 && bytes.length <= INLINE_BYTES) return bytes.slice()
   return bytes.length === bytes.buffer.byteLength ? bytes : bytes.slice()
 }
 
