@@ -1,7 +1,10 @@
 // What may be wrong with this node, in words, with the next step.
 
 import type { Node } from '../node/node.ts'
+import type { GroupStatus } from '../node/shard-groups.ts'
+import type { NodeStatus } from '../node/status.ts'
 import { formatBytes } from '../base/units.ts'
+import { listed } from './listed.ts'
 
 export type Finding = {
   check: string
@@ -15,22 +18,31 @@ const MEMORY_BYTES_MAX: number = 512 * 1_048_576
 
 /** Looks at the node and its mesh. Never throws for what it finds. */
 export async function diagnose(node: Node): Promise<{ ok: boolean; findings: Finding[] }> {
-  const status = await node.status()
-  const { members, blocks } = status
-  const silent = members.filter(({ state }) => state === 'suspect' || state === 'dead')
-  const self = members.find(({ peerId }) => peerId === node.peerId)
-  const usedShare = self === undefined ? 0 : (self.usedBytes ?? 0) / self.capacityBytes
-  const failure = node.storeFailure()
+  const [status, { groups }] = await Promise.all([node.status(), node.groups.report()])
+  const findings = [
+    versionFinding(),
+    ...meshFindings(status),
+    shardsFinding(groups),
+    ...storeFindings(node, status),
+    ...processFindings(status)
+  ]
+  return { ok: findings.every(({ ok }) => ok), findings }
+}
+
+function versionFinding(): Finding {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
-  const memoryBytes = process.memoryUsage.rss()
-  const findings: Finding[] = [
-    {
-      check: 'node.js',
-      ok:
-        major > NODE_VERSION_MIN[0] ||
-        (major === NODE_VERSION_MIN[0] && minor >= NODE_VERSION_MIN[1]),
-      text: `Node.js ${process.versions.node} (needs ${NODE_VERSION_MIN.join('.')} or newer)`
-    },
+  return {
+    check: 'node.js',
+    ok:
+      major > NODE_VERSION_MIN[0] ||
+      (major === NODE_VERSION_MIN[0] && minor >= NODE_VERSION_MIN[1]),
+    text: `Node.js ${process.versions.node} (needs ${NODE_VERSION_MIN.join('.')} or newer)`
+  }
+}
+
+function meshFindings({ members, blocks, failuresTolerated }: NodeStatus): Finding[] {
+  const silent = members.filter(({ state }) => state === 'suspect' || state === 'dead')
+  return [
     {
       check: 'members',
       ok: silent.length === 0,
@@ -41,10 +53,10 @@ export async function diagnose(node: Node): Promise<{ ok: boolean; findings: Fin
     },
     {
       check: 'failures tolerated',
-      ok: status.failuresTolerated > 0,
+      ok: failuresTolerated > 0,
       text:
-        `${members.length} members tolerate ${status.failuresTolerated} failures` +
-        (status.failuresTolerated > 0 ? '' : '; join more nodes: three tolerate one')
+        `${members.length} members tolerate ${failuresTolerated} failures` +
+        (failuresTolerated > 0 ? '' : '; join more nodes: three tolerate one')
     },
     {
       check: 'copies',
@@ -52,6 +64,34 @@ export async function diagnose(node: Node): Promise<{ ok: boolean; findings: Fin
       text:
         `${blocks.underReplicated} blocks lack a copy, ${blocks.missing} are missing` +
         (blocks.missing === 0 ? '' : '; bring back the members that had them')
+    }
+  ]
+}
+
+function shardsFinding(groups: readonly GroupStatus[]): Finding {
+  const check = 'shards'
+  const leaderless = groups.filter(({ leader }) => leader === undefined)
+  const text = `${groups.length - leaderless.length} of ${groups.length} have a leader`
+  if (leaderless.length === 0) return { check, ok: true, text }
+  const names = listed(leaderless.map(({ shard }) => String(shard)))
+  const advice =
+    `${names} can't be read or written until a majority of their members answers; bring those back. ` +
+    'When they are lost for good: atoll recover'
+  return { check, ok: false, text: `${text}; ${advice}` }
+}
+
+function storeFindings(node: Node, { members, shards }: NodeStatus): Finding[] {
+  const self = members.find(({ peerId }) => peerId === node.peerId)
+  const usedShare = self === undefined ? 0 : (self.usedBytes ?? 0) / self.capacityBytes
+  const failure = node.storeFailure()
+  return [
+    {
+      check: 'log and state',
+      ok: shards.failure === undefined,
+      text:
+        shards.failure === undefined
+          ? 'the log and the state of shards take writes'
+          : `this node keeps no shards any more: ${shards.failure}; check the disk and restart the node`
     },
     {
       check: 'disk',
@@ -60,7 +100,13 @@ export async function diagnose(node: Node): Promise<{ ok: boolean; findings: Fin
         failure === undefined
           ? `${formatBytes(self?.usedBytes ?? 0)} of ${formatBytes(self?.capacityBytes ?? 0)} used`
           : `the store takes no more: ${failure.message}; check the disk and restart the node`
-    },
+    }
+  ]
+}
+
+function processFindings({ addresses }: NodeStatus): Finding[] {
+  const memoryBytes = process.memoryUsage.rss()
+  return [
     {
       check: 'memory',
       ok: memoryBytes < MEMORY_BYTES_MAX,
@@ -68,12 +114,9 @@ export async function diagnose(node: Node): Promise<{ ok: boolean; findings: Fin
     },
     {
       check: 'addresses',
-      ok: status.addresses.length > 0,
+      ok: addresses.length > 0,
       text:
-        status.addresses.length > 0
-          ? `others reach it at ${status.addresses.join(' or ')}`
-          : 'it listens nowhere'
+        addresses.length > 0 ? `others reach it at ${addresses.join(' or ')}` : 'it listens nowhere'
     }
   ]
-  return { ok: findings.every(({ ok }) => ok), findings }
 }

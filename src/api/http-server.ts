@@ -8,7 +8,7 @@ import { peerId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
 import { parseSize } from '../base/units.ts'
 import type { Node } from '../node/node.ts'
-import type { Shards } from '../shard/shards.ts'
+import { shardNameOf, type Shards } from '../shard/shards.ts'
 import { authorize } from './authorize.ts'
 import { diagnose } from './doctor.ts'
 import { FILE_ROUTES } from './file-routes.ts'
@@ -50,6 +50,11 @@ const CONNECTIONS_MAX = 256
 const ROUTES: Readonly<Record<string, Route>> = {
   'GET status': async ({ node, response }) => sendJson(response, await node.status()),
   'GET ring': async ({ node, response }) => sendJson(response, ringOf(node)),
+  'GET shards': async ({ node, response }) => sendJson(response, await node.groups.report()),
+  'GET recover': async ({ node, response }, name) =>
+    sendJson(response, await node.groups.planRecovery(shardNameOf(name))),
+  'POST recover': async ({ node, response, signal }, name) =>
+    sendJson(response, await node.groups.recover(shardNameOf(name), { signal })),
   'GET doctor': async ({ node, response }) => sendJson(response, await diagnose(node)),
   ...FILE_ROUTES,
   'POST evict': async ({ node, response }, peer) => {

@@ -2,7 +2,7 @@
 // for good: `atoll shards` and `atoll recover`.
 
 import { errorMessage, MeshError } from '../base/errors.ts'
-import type { PeerId } from '../base/ids.ts'
+import { compareText, type PeerId } from '../base/ids.ts'
 import { placesOf } from '../core/groups/committed-layout.ts'
 import { LEASE } from '../core/machine/own-queries.ts'
 import { majorityVote } from '../core/raft/quorum.ts'
@@ -153,7 +153,8 @@ export class ShardGroups {
       }),
       missing: members
         .filter((one) => (one.isVoter || one.isOutgoingVoter) && !has(one.replica))
-        .map(({ peer }) => ({ peerId: peer, name: this.#nameOf(peer) })),
+        .map(({ peer }) => ({ peerId: peer, name: this.#nameOf(peer) }))
+        .toSorted((a, b) => compareText(a.name, b.name)),
       commit: Math.max(...left.map(({ own }) => own.commit))
     }
   }

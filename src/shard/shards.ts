@@ -1,6 +1,7 @@
 // What services ask of the shards, from any node. `Router` is the real one; `LocalShards` runs the
 // machines in this process alone, for tests of services.
 
+import { MeshError } from '../base/errors.ts'
 import type { Operation } from '../core/machine/operation.ts'
 import type { Query } from '../core/machine/query.ts'
 import type { WatchPage, WatchQuery } from '../core/machine/reads.ts'
@@ -10,6 +11,14 @@ export const SYSTEM = 'system'
 
 /** A shard by its number, 0 to `count - 1`, or the system group. */
 export type ShardName = number | typeof SYSTEM
+
+/** @returns what a text names; whether there is such a shard is seen later. @throws invalid-argument */
+export function shardNameOf(text: string): ShardName {
+  if (text === SYSTEM) return SYSTEM
+  if (/^\d{1,5}$/.test(text)) return Number(text)
+  const accepted = `a number from 0, or "${SYSTEM}"`
+  throw new MeshError('invalid-argument', `"${text}" is no shard; accepted is ${accepted}`)
+}
 
 /**
  * Where a request goes: to the shard of a space (the bytes before the first slash), or to a shard,

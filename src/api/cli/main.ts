@@ -11,6 +11,7 @@ import { registerLock } from './lock.ts'
 import { registerMembers } from './members.ts'
 import { registerNames } from './names.ts'
 import { processConsole } from './output.ts'
+import { registerShards } from './shards.ts'
 import { registerUp } from './up.ts'
 
 /** Exit codes as shells know them. */
@@ -83,6 +84,7 @@ function build(context: CommandContext): Command {
   registerKv(program, context)
   registerLock(program, context)
   registerMembers(program, context)
+  registerShards(program, context)
   registerDemo(program, context)
   for (const command of program.commands) command.exitOverride()
   return program

@@ -62,7 +62,7 @@ async function showStatus(
     console.out(JSON.stringify(status))
     return
   }
-  const { blocks, members, failuresTolerated } = status
+  const { blocks, members, shards, failuresTolerated } = status
   const answering = members.filter(({ state }) => state === 'alive' || state === 'leaving').length
   const plural = failuresTolerated === 1 ? 'failure' : 'failures'
   console.out(`mesh     ${status.meshId.slice(0, 12)}…  layout ${status.layout.version}`)
@@ -73,6 +73,10 @@ async function showStatus(
   console.out(
     `blocks   ${blocks.count} here (${formatBytes(blocks.bytes)}); in the mesh ${blocks.underReplicated} lack a copy, ${blocks.missing} missing`
   )
+  console.out(`shards   ${shards.led} of ${shards.count} have a leader; ${shards.ledHere} led here`)
+  if (shards.failure !== undefined) {
+    console.out(`         those of this node stopped: ${shards.failure}; see: atoll doctor`)
+  }
   console.out('')
   for (const line of nodesTable(members)) console.out(line)
 }
