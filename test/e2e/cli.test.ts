@@ -76,6 +76,26 @@ describe('commands', () => {
     for (const index of [0, 1, 2]) expect(sha256(await mesh.get(index, cid))).toBe(sha256(bytes))
   })
 
+  it('names: what one node puts, moves and removes the others see', async () => {
+    const bytes = bytesOf(1_200_000, 7)
+    const path = await mesh.file(bytes)
+
+    expect((await mesh.atoll(0, ['mkdir', 'photos/2026'])).code).toBe(0)
+    const { cid } = json(await mesh.atoll(0, ['put', path, 'photos/2026/a.jpg', '--json'])) as {
+      cid: string
+    }
+
+    expect(json(await mesh.atoll(1, ['ls', 'photos/2026', '--json']))).toEqual([
+      { name: 'a.jpg', type: 'file', bytes: 1_200_000, cid }
+    ])
+    expectError(await mesh.atoll(1, ['put', path, 'photos/2026/a.jpg']), /replace it or append/)
+    expect((await mesh.atoll(2, ['mv', 'photos/2026', 'photos/old'])).code).toBe(0)
+    expect(sha256(await mesh.get(1, 'photos/old/a.jpg'))).toBe(sha256(bytes))
+    expectError(await mesh.atoll(0, ['rm', 'photos']), /it has entries/)
+    expect((await mesh.atoll(0, ['rm', '-r', 'photos'])).code).toBe(0)
+    expectError(await mesh.atoll(2, ['ls', 'photos']), /There is no photos/)
+  })
+
   it('get -o writes the whole file under the name, or nothing', async () => {
     const bytes = bytesOf(1_500_000, 2)
     const { cid } = await mesh.put(0, bytes)
