@@ -11,7 +11,7 @@ import type { GroupWrite, LogStore } from '../storage/log-store.ts'
 import type { StateStore } from '../storage/state-store.ts'
 import { GroupFolder, type LastReplica, type ReplicaName } from './group-folder.ts'
 import { GroupTurns } from './group-turns.ts'
-import { LogBatch } from './log-batch.ts'
+import { HostTurn } from './host-turn.ts'
 import { stallOf } from './log-stall.ts'
 import { RAFT_TICK_MS } from './raft-core.ts'
 import { Replica } from './replica.ts'
@@ -38,16 +38,15 @@ export type HostParts = {
 export class ShardHost implements ReplicaHost, ReplicaKeeper {
   readonly #parts: HostParts
   readonly #folder: GroupFolder
-  readonly #batch: LogBatch
+  readonly #turn: HostTurn
   readonly #traffic: Traffic
   readonly #replicas = new Map<number, Replica>()
-  readonly #awake = new Set<Replica>()
   readonly #turns = new GroupTurns()
   readonly #listeners = new Set<(group: number) => void>()
   readonly #timers = new Set<Timer>()
-  #isTurnSet = false
   #isSilent = false
   #isRunning = false
+  #isLeaving = false
   #failure: MeshError | undefined
 
   /** Registers its protocols, so it is made before the network is started. */
@@ -55,7 +54,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     this.#parts = parts
     const { logStore, stateStore, log: logger, self: peer, store } = parts
     this.#folder = new GroupFolder({ logStore, stateStore, logger, place: { peer, store } })
-    this.#batch = new LogBatch(logStore)
+    this.#turn = new HostTurn(logStore, parts.defer)
     this.#traffic = new Traffic(parts, this)
   }
 
@@ -116,8 +115,13 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     return this.#traffic.isDead(group, replica)
   }
 
-  /** Hands every leadership to somebody else. @returns how many there is somebody for */
+  /**
+   * Hands every leadership to somebody else, and takes none any more.
+   *
+   * @returns how many there is somebody for
+   */
   handOverAll(): number {
+    this.#isLeaving = true
     let count = 0
     for (const replica of this.replicas()) if (replica.handOver()) count += 1
     return count
@@ -143,8 +147,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
   // What replicas ask for.
 
   write(write: GroupWrite): Promise<void> {
-    this.#setTurn()
-    return this.#batch.add(this.#folder.named(write))
+    return this.#turn.write(this.#folder.named(write))
   }
 
   send(replica: Replica, message: Message): void {
@@ -152,8 +155,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
   }
 
   wake(replica: Replica): void {
-    this.#awake.add(replica)
-    this.#setTurn()
+    this.#turn.wake(replica)
   }
 
   ledBy(replica: Replica): void {
@@ -178,6 +180,10 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
 
   // What traffic asks for.
 
+  get isLeaving(): boolean {
+    return this.#isLeaving
+  }
+
   /** Begins a replica without any state, in place of an older one. */
   join(group: number, name: ReplicaName): void {
     void this.#exclusively(group, async () => {
@@ -195,20 +201,6 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
   }
 
   // The host's own.
-
-  #setTurn(): void {
-    if (this.#isTurnSet) return
-    this.#isTurnSet = true
-    this.#parts.defer(() => this.#turn())
-  }
-
-  #turn(): void {
-    this.#isTurnSet = false
-    const awake = [...this.#awake]
-    this.#awake.clear()
-    for (const replica of awake) replica.process()
-    this.#batch.flush()
-  }
 
   #tickSoon(): void {
     this.#after(RAFT_TICK_MS, () => this.#tick())
@@ -253,7 +245,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
   #end(replica: Replica, error: MeshError): void {
     replica.end(error)
     // What it wrote last comes before what is written of its group next.
-    this.#batch.flush()
+    this.#turn.flush()
     this.#replicas.delete(replica.group)
     this.#traffic.ended(replica.group)
     this.#changed(replica.group)

@@ -7,16 +7,17 @@ import type { PeerId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import { readMeta } from '../core/machine/records.ts'
-import type { Message } from '../core/raft/messages.ts'
+import { NO_BYTES, type Message } from '../core/raft/messages.ts'
 import type { Network } from '../net/network.ts'
 import { decodeSnapshotHandle, encodeSnapshotHandle } from '../wire/shard-snapshot.ts'
+import type { SnapshotHandle } from '../wire/shard-snapshot.ts'
 import type { Replica } from './replica.ts'
 import { decodeReplicaNote } from './replica-note.ts'
 import { SnapshotPuller } from './snapshot-puller.ts'
 import { SnapshotServer } from './snapshot-server.ts'
 import type { SnapshotEnd } from './snapshot-server.ts'
 
-/** Nobody asks for the next chunk: the message that told of it is lost, and another one is sent. */
+/** Nobody asks for the next chunk any more: another snapshot is sent. */
 const IDLE_MS = 15_000
 
 export type SnapshotCourierParts = {
@@ -31,7 +32,18 @@ export type CourierHost = {
   replica(group: number): Replica | undefined
 }
 
-type Fetching = { readonly snapshotId: string; readonly abort: AbortController }
+type Fetching = {
+  readonly snapshotId: string
+  readonly abort: AbortController
+  /** Resolves when nothing of it is left. */
+  readonly ended: Promise<void>
+}
+
+type Source = {
+  readonly peer: PeerId
+  readonly handle: SnapshotHandle
+  readonly signal: AbortSignal
+}
 
 export class SnapshotCourier {
   readonly #host: CourierHost
@@ -60,7 +72,6 @@ export class SnapshotCourier {
   forget(group: number): void {
     this.#server.cancel(group)
     this.#fetching.get(group)?.abort.abort(new Error('The replica has ended'))
-    this.#fetching.delete(group)
   }
 
   /** Sends a snapshot message of the core, with what is applied by now in place of what it says. */
@@ -75,10 +86,30 @@ export class SnapshotCourier {
   /** A snapshot message has come: fetches the state, then hands both to the replica. */
   fetch(replica: Replica, peer: PeerId, message: Message): void {
     const { group } = replica
-    void this.#fetch(replica, peer, message).catch((error: unknown) => {
+    const failed = (error: unknown): void => {
       const reason = toMeshError(error).message
       this.#log.info('snapshot.fetch_failed', { group, peer, reason })
-    })
+    }
+    try {
+      const handle = decodeSnapshotHandle(message.snapshot?.data ?? NO_BYTES)
+      const { snapshotId } = handle
+      const before = this.#fetching.get(group)
+      if (before?.snapshotId === snapshotId && !before.abort.signal.aborted) return
+      before?.abort.abort(new Error('Another snapshot is offered'))
+      const abort = new AbortController()
+      const source = { peer, handle, signal: abort.signal }
+      // A group has one install at a time.
+      const work = (before?.ended ?? Promise.resolve()).then(
+        async () => await this.#fetch(replica, message, source)
+      )
+      const fetching = { snapshotId, abort, ended: work.catch(failed) }
+      this.#fetching.set(group, fetching)
+      void fetching.ended.then(() => {
+        if (this.#fetching.get(group) === fetching) this.#fetching.delete(group)
+      })
+    } catch (error) {
+      failed(error)
+    }
   }
 
   async #offer(replica: Replica, message: Message): Promise<void> {
@@ -92,39 +123,37 @@ export class SnapshotCourier {
       at = readMeta(state)
       return state
     }
-    const handle = await this.#server.offer({ peer, group, generation, open })
+    const handle = await this.#server.offer({
+      peer,
+      group,
+      generation,
+      open,
+      onUnasked: () => send()
+    })
     const { configState } = decodeReplicaNote(handle.note)
     const { index, term } = at
     const data = encodeSnapshotHandle(handle)
-    this.#host.send(replica, { ...message, snapshot: { index, term, configState, data } })
+    const send = (): void => {
+      this.#host.send(replica, { ...message, snapshot: { index, term, configState, data } })
+    }
+    send()
   }
 
-  async #fetch(replica: Replica, peer: PeerId, message: Message): Promise<void> {
+  /** @throws what the transfer failed with */
+  async #fetch(replica: Replica, message: Message, source: Source): Promise<void> {
     const { group, generation } = replica
-    const { snapshot } = message
-    if (snapshot === undefined) return
-    const { snapshotId, note } = decodeSnapshotHandle(snapshot.data)
-    const before = this.#fetching.get(group)
-    if (before?.snapshotId === snapshotId) return
-    before?.abort.abort(new Error('Another snapshot is offered'))
-    const abort = new AbortController()
-    const fetching = { snapshotId, abort }
-    this.#fetching.set(group, fetching)
+    const { peer, handle, signal } = source
+    signal.throwIfAborted()
+    const note = decodeReplicaNote(handle.note)
+    const install = await replica.state.install()
     try {
-      const decoded = decodeReplicaNote(note)
-      const install = await replica.state.install()
-      try {
-        abort.signal.throwIfAborted()
-        const pull = { peer, group, generation, snapshotId, install, signal: abort.signal }
-        await this.#puller.pull(pull)
-      } catch (error) {
-        await install.abort()
-        throw error
-      }
-      replica.offerSnapshot(message, install, decoded)
-    } finally {
-      if (this.#fetching.get(group) === fetching) this.#fetching.delete(group)
+      const { snapshotId } = handle
+      await this.#puller.pull({ peer, group, generation, snapshotId, install, signal })
+    } catch (error) {
+      await install.abort()
+      throw error
     }
+    replica.offerSnapshot(message, install, note)
   }
 
   #onServed({ peer, group, generation, error }: SnapshotEnd): void {

@@ -25,6 +25,8 @@ export const SNAPSHOT_SERVED_MAX = 8
 
 const OPEN_MAX = 8
 const IDLE_MS = 30_000
+/** Nobody has asked for anything yet: who offers it may say so again. */
+const UNASKED_MS = 1_000
 /** After its last chunk a snapshot stays this long: the answer may be lost, and asked for again. */
 const LINGER_MS = 5_000
 
@@ -36,6 +38,8 @@ export type SnapshotOffer = {
   /** About how much it is, when that is known; for people. */
   readonly pairBytes?: number
   readonly open: () => Promise<StateSnapshot>
+  /** Called every second until it is asked for: what told of it may be lost. */
+  readonly onUnasked?: () => void
 }
 
 /** How an offer ended that was neither replaced nor cancelled. */
@@ -73,6 +77,8 @@ type Served = {
   readonly snapshot: StateSnapshot
   isFetched: boolean
   timer: Timer
+  /** Until somebody asks. */
+  reminder: Timer | undefined
 }
 
 export class SnapshotServer {
@@ -154,7 +160,10 @@ export class SnapshotServer {
       const note = snapshot.note() ?? new Uint8Array(0)
       const snapshotId = this.#drawId()
       const timer = this.#expireAfter(snapshotId)
-      this.#served.set(snapshotId, { offer, snapshotId, snapshot, isFetched: false, timer })
+      const isFetched = false
+      const served = { offer, snapshotId, snapshot, isFetched, timer, reminder: undefined }
+      this.#served.set(snapshotId, served)
+      this.#remind(served)
       return { snapshotId, pairBytes: offer.pairBytes ?? 0, note }
     } catch (error) {
       snapshot.close()
@@ -178,6 +187,15 @@ export class SnapshotServer {
     })
   }
 
+  #remind(served: Served): void {
+    const { onUnasked } = served.offer
+    if (onUnasked === undefined) return
+    served.reminder = this.#components.clock.after(UNASKED_MS, () => {
+      onUnasked()
+      this.#remind(served)
+    })
+  }
+
   #answer(peer: PeerId, request: ChunkRequest): Uint8Array {
     const served = this.#served.get(request.snapshotId)
     const { group, generation } = request
@@ -190,6 +208,7 @@ export class SnapshotServer {
       throw new MeshError('not-found', `Cannot read the snapshot of group ${group}: ${problem}`)
     }
     served.timer.cancel()
+    served.reminder?.cancel()
     try {
       const chunk = readChunk(served.snapshot, request.afterKey)
       const body = encodeChunk(chunk)
@@ -220,6 +239,7 @@ export class SnapshotServer {
 
   #close(served: Served): void {
     served.timer.cancel()
+    served.reminder?.cancel()
     if (this.#served.delete(served.snapshotId)) served.snapshot.close()
   }
 }

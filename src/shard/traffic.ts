@@ -31,6 +31,8 @@ export type TrafficParts = {
 
 /** Who has the replicas. */
 export type ReplicaKeeper = {
+  /** Whether the node is stopping: it takes no leadership. */
+  readonly isLeaving: boolean
   replica(group: number): Replica | undefined
   replicas(): Iterable<Replica>
   /** The last replica of a group that was here, also one that is no more. */
@@ -123,6 +125,8 @@ export class Traffic {
     const sender = this.#places.check(replica, from, message)
     if (sender === 'removed') return { ...name, replica: message.from }
     if (sender === 'wrong') return undefined
+    // Two nodes that stop would hand it to and fro.
+    if (message.type === 'timeout-now' && this.#keeper.isLeaving) return undefined
     if (message.type === 'snapshot') this.#courier.fetch(replica, from.peer, message)
     else replica.step(message)
     return undefined

@@ -30,7 +30,7 @@ export class Checker {
       if (replica === undefined) return
       try {
         this.#checkName(node, replica)
-        this.#checkLeader(replica)
+        this.#checkLeader(node, replica)
       } catch (error) {
         this.#violation ??= error as Violation
       }
@@ -41,6 +41,10 @@ export class Checker {
   check(): void {
     if (this.#violation !== undefined) throw this.#violation
     for (const node of this.#world.running) {
+      const failure = node.running?.layer.host.failure()
+      if (failure !== undefined && !node.isDoomed) {
+        throw new Violation('GoesOn', `${node.name} failed with good disks: ${failure.message}`)
+      }
       for (const replica of node.running?.layer.host.replicas() ?? [])
         this.#checkState(node, replica)
     }
@@ -54,12 +58,12 @@ export class Checker {
     throw new Violation('UniqueNames', `replica ${key} is at ${name} and at another store`)
   }
 
-  #checkLeader({ group, generation, id, term, isLeader }: Replica): void {
+  #checkLeader({ name }: MeshNode, { group, generation, id, term, isLeader }: Replica): void {
     if (!isLeader) return
     const key = `${group}/${generation}/${term}`
     const before = this.#leaders.get(key)
-    if (before === undefined)
-      this.#world.trace.note(`group ${group}: replica ${id} leads term ${term}`)
+    const { trace } = this.#world
+    if (before === undefined) trace.said(name, `group ${group}: replica ${id} leads term ${term}`)
     this.#leaders.set(key, id)
     if (before === undefined || before === id) return
     throw new Violation('ElectionSafety', `replicas ${before} and ${id} lead ${key}`)

@@ -9,6 +9,16 @@ import type { MeshWorld } from './world.ts'
 /** Faults of machines end by themselves after so long, at most. */
 const OUTAGE_MS_MAX = 4_000
 const NEWS_MS_MAX = 4_000
+/** A slow disk takes so long for a write, at most. */
+const SLOW_MS_MAX = 60
+/** A hunted machine is switched off so soon. */
+const HUNT_MS_MAX = 30
+/** What is logged when a machine is worth being switched off. */
+const HUNTED: readonly (readonly [Fault, RegExp])[] = [
+  ['leader-hunt', / leads term /],
+  ['change-hunt', / shard\.change /],
+  ['snapshot-hunt', / snapshot\./]
+]
 /** Kinds that happen again and again; the others are as the network is. */
 const ACTS: ReadonlySet<Fault> = new Set<Fault>([
   'partition',
@@ -62,6 +72,36 @@ export class Nemesis {
     })
     this.#actSoon()
     this.tellSoon()
+    this.#world.trace.listener = (node, line) => this.#hunt(node, line)
+    for (const node of this.#world.nodes) this.#slowDown(node)
+  }
+
+  /** Just when something is under way. */
+  #hunt(name: string, line: string): void {
+    const isWorth = HUNTED.some(([kind, words]) => this.#plan.faults.has(kind) && words.test(line))
+    if (this.#isOver || !isWorth || !chance(this.#random, 1, 3)) return
+    const node = this.#world.nodes.find((one) => one.name === name)
+    const process = node?.running
+    this.#world.clock.after(this.#random.below(HUNT_MS_MAX), () => {
+      if (node === undefined || this.#isOver || node.running !== process) return
+      this.#off(node, () => node.kill())
+    })
+  }
+
+  /** Its disks take their time, so that it can be switched off between any two of its writes. */
+  #slowDown(node: MeshNode): void {
+    for (const kind of ['slow-log', 'slow-state'] as const) {
+      if (!this.#plan.faults.has(kind)) continue
+      const step = (isStuck: boolean): void => {
+        if (this.#isOver) return
+        const store = kind === 'slow-log' ? node.running?.logStore : node.running?.stateStore
+        if (isStuck) store?.faults.stall()
+        else store?.faults.resume()
+        const nextMs = this.#random.below(isStuck ? SLOW_MS_MAX : SLOW_MS_MAX / 4)
+        this.#world.clock.after(1 + nextMs, () => step(!isStuck))
+      }
+      step(true)
+    }
   }
 
   /** Nothing breaks any more, and all machines run. */
@@ -264,6 +304,7 @@ export class Nemesis {
     this.#world.admit(node)
     node.news = this.#world.news()
     void this.#world.start(node)
+    this.#slowDown(node)
     this.tellSoon()
   }
 

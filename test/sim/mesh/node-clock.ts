@@ -8,6 +8,7 @@ export class NodeClock implements Clock {
   #held: (() => void)[] = []
   #isPaused = false
   #hasEnded = false
+  readonly #pending = new Set<object>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -23,7 +24,10 @@ export class NodeClock implements Clock {
 
   after(delayMs: number, run: () => void): Timer {
     let isCancelled = false
+    const name = {}
+    this.#pending.add(name)
     const timer = this.#clock.after(delayMs, () => {
+      this.#pending.delete(name)
       const fire = (): void => {
         if (!isCancelled && !this.#hasEnded) run()
       }
@@ -33,9 +37,15 @@ export class NodeClock implements Clock {
     return {
       cancel: () => {
         isCancelled = true
+        this.#pending.delete(name)
         timer.cancel()
       }
     }
+  }
+
+  /** Timers that have yet to fire. */
+  get pendingCount(): number {
+    return this.#pending.size
   }
 
   pause(): void {

@@ -1,6 +1,7 @@
 // One machine of the simulated mesh: its disks, which outlive its processes, and what it has heard
 // of the members.
 
+import { sleep, type Timer } from '../../../src/base/clock.ts'
 import { createRandom, pick, type Random } from '../../../src/base/random.ts'
 import { storeId } from '../../../src/base/ids.ts'
 import type { PeerId, StoreId } from '../../../src/base/ids.ts'
@@ -14,6 +15,7 @@ import {
   MemoryStateDisk,
   MemoryStateStore
 } from '../../../src/storage/memory/memory-state-store.ts'
+import { demand } from '../raft/violation.ts'
 import { NodeClock } from './node-clock.ts'
 import type { MeshWorld } from './world.ts'
 
@@ -35,6 +37,7 @@ type Running = {
   readonly logStore: MemoryLogStore
   readonly stateStore: MemoryStateStore
   readonly layer: ShardLayer
+  connecting: Timer | undefined
 }
 
 export class MeshNode {
@@ -47,6 +50,7 @@ export class MeshNode {
   #stateDisk = new MemoryStateDisk()
   #layout: Uint8Array | undefined
   #isFounding: boolean
+  #stopping: Promise<void> = Promise.resolve()
   store: StoreId
   /** Of what it says of itself. */
   revision = 1
@@ -70,6 +74,9 @@ export class MeshNode {
   /** Begins to run; it serves at once, and has joined when it knows a layout. */
   async start(): Promise<void> {
     const { clock: time, world, trace, plan } = this.#world
+    // Its folder is locked until then.
+    await this.#stopping
+    if (this.running !== undefined) return
     trace.note(`${this.name} starts`)
     const clock = new NodeClock(time)
     const log = trace.loggerOf(this.name, (text) => this.#world.say(text))
@@ -114,7 +121,7 @@ export class MeshNode {
         trimming
       }
     )
-    const running = { clock, network, logStore, stateStore, layer }
+    const running: Running = { clock, network, logStore, stateStore, layer, connecting: undefined }
     this.running = running
     this.#world.checker.watch(this, layer)
     await layer.open()
@@ -141,10 +148,15 @@ export class MeshNode {
     running.clock.end()
   }
 
-  /** A polite end. @throws when something of it is left */
+  /** A polite end. @throws Violation when something of it is left */
   async stop(): Promise<void> {
     const { running } = this
     if (running === undefined) return
+    this.#stopping = this.#stop(running)
+    await this.#stopping
+  }
+
+  async #stop(running: Running): Promise<void> {
     this.#world.trace.note(`${this.name} stops`)
     this.running = undefined
     this.resume()
@@ -154,6 +166,15 @@ export class MeshNode {
     running.stateStore.faults.resume()
     await running.layer.stop()
     await running.network.stop()
+    running.connecting?.cancel()
+    // What was put off to the end of this turn happens.
+    await sleep(this.#world.clock, 1)
+    const { pendingCount } = running.clock
+    demand(
+      'NothingLeft',
+      pendingCount === 0,
+      `${this.name} left ${pendingCount} timers when it stopped`
+    )
     this.#world.trace.note(`${this.name} has stopped`)
   }
 
@@ -221,7 +242,7 @@ export class MeshNode {
         continue
       network.dial(node.address, { timeoutMs: CONNECT_MS }).catch(() => {})
     }
-    clock.after(CONNECT_MS, () => this.#connect(running))
+    running.connecting = clock.after(CONNECT_MS, () => this.#connect(running))
   }
 
   #drawStore(): StoreId {

@@ -12,6 +12,8 @@ export class Trace {
   readonly #hash = createHash('sha256')
   readonly #ring: string[] = []
   #count = 0
+  /** Hears what nodes log. */
+  listener: ((node: string, line: string) => void) | undefined
 
   constructor(now: () => number) {
     this.#now = now
@@ -27,6 +29,13 @@ export class Trace {
     this.#hash.update(line)
     this.#ring[this.#count % TAIL] = line
     this.#count += 1
+  }
+
+  /** Something happened at a node. */
+  said(node: string, what: string): void {
+    const line = `${node} ${what}`
+    this.note(line)
+    this.listener?.(node, line)
   }
 
   /** Of a frame that arrived: it is in the hash, not in the tail. */
@@ -51,7 +60,7 @@ export class Trace {
   loggerOf(node: string, say: (text: string) => string): Logger {
     const write = (event: string, fields: LogFields = {}): void => {
       const words = Object.entries(fields).map(([name, value]) => `${name}=${say(String(value))}`)
-      this.note(`${node} ${event} ${words.join(' ')}`)
+      this.said(node, `${event} ${words.join(' ')}`)
     }
     return { debug: () => {}, info: write, warn: write, error: write }
   }

@@ -7,6 +7,7 @@ import { createRandom } from '../../../src/base/random.ts'
 import { identityFromSeed } from '../../../src/mesh/identity.ts'
 import { MemoryWorld } from '../../../src/net/memory/memory-world.ts'
 import { VirtualClock } from '../../../src/testing/virtual-clock.ts'
+import { Violation } from '../raft/violation.ts'
 import { Checker } from './checker.ts'
 import { MeshNode, type News } from './node.ts'
 import { streamOf, type Plan } from './plan.ts'
@@ -71,6 +72,7 @@ export class MeshWorld {
     try {
       await work
     } catch (error) {
+      if (error instanceof Violation) this.failure ??= error
       const { code, message } = toMeshError(error)
       this.trace.note(`${node.name} failed: ${code}: ${message}`)
       if (code === 'stopped') return
