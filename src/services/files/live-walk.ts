@@ -1,17 +1,19 @@
 // From the roots of files to all the blocks that they consist of. Inner nodes are read, leaves are
 // known from their parents.
 
+import { errorMessage, isMeshError, MeshError } from '../../base/errors.ts'
 import type { BlockId } from '../../base/ids.ts'
 import type { Blocks } from '../../blocks/blocks.ts'
 import { blockIdFromBytes, blockIdToBytes, CODEC_DAG_PB } from '../../core/block/block-id.ts'
 import { decode } from '../../core/machine/codec.ts'
-import { nodeEntryCodec, pinCodec } from '../../core/machine/file-records.ts'
+import { nameOfEntry, nodeEntryCodec, pinCodec } from '../../core/machine/file-records.ts'
 import { SCAN } from '../../core/machine/own-queries.ts'
 import type { Page } from '../../core/machine/reads.ts'
+import { shown, spaceOf } from '../../core/machine/space.ts'
 import { AREAS } from '../../core/machine/state-keys.ts'
 import type { Shards } from '../../shard/shards.ts'
 import { linksOf } from '../../wire/dag-pb.ts'
-import type { LiveSet } from './live-set.ts'
+import { LiveSet } from './live-set.ts'
 
 /** Inner nodes read side by side. */
 const READS_AT_ONCE = 8
@@ -42,7 +44,11 @@ export async function walkShard(
       const query = { area, ...bounds, ...at }
       const page: Page = (await shards.query({ shard }, SCAN, query, options)).result
       const roots = page.entries.flatMap(({ value }) => rootsOf(area, value))
-      await walk(roots, components, options)
+      try {
+        await walk(roots, components, options)
+      } catch (error) {
+        throw await blamed(error, { area, page, blocks: components.blocks }, options)
+      }
       revision = page.revision
       from = page.next?.slice()
     } while (from !== undefined)
@@ -56,9 +62,32 @@ function rootsOf(area: number, value: Uint8Array): BlockId[] {
   return [entry.newest, ...entry.earlier].map(({ cid }) => blockIdFromBytes(cid))
 }
 
+/** @returns an error that names the file that can't be read, so that somebody can remove it. */
+async function blamed(
+  error: unknown,
+  { area, page, blocks }: { area: number; page: Page; blocks: Blocks },
+  options: WalkOptions
+): Promise<unknown> {
+  if (options.signal.aborted || !isMeshError(error)) return error
+  for (const { key, value } of page.entries) {
+    const unused = { live: new LiveSet({ arcCount: 1 }), seen: new Set<BlockId>() }
+    try {
+      await walk(rootsOf(area, value), { blocks, ...unused }, options)
+    } catch (cause) {
+      const volume = spaceOf(key)
+      const isPin = area === AREAS['file-pin']
+      const name = isPin ? shown(key) : `${shown(volume)}/…/${shown(nameOfEntry(volume, key))}`
+      const problem = `${name} can't be read; bring its blocks back or remove it`
+      const message = `Cannot collect: ${problem} (${errorMessage(cause)})`
+      return new MeshError(error.code, message, { cause })
+    }
+  }
+  return error
+}
+
 async function walk(
   roots: readonly BlockId[],
-  { blocks, live, seen }: WalkComponents & { seen: Set<BlockId> },
+  { blocks, live, seen }: Omit<WalkComponents, 'shards'> & { seen: Set<BlockId> },
   options: WalkOptions
 ): Promise<void> {
   const inner: BlockId[] = []

@@ -168,7 +168,10 @@ describe('a collection', () => {
 
     for (let cycle = 0; cycle < 4; cycle++) {
       const collecting = mesh.peer(1).collector.collect({ isForced: true })
-      expect(await mesh.codeOf(collecting)).toBe('not-found')
+      await expect(mesh.run(collecting)).rejects.toMatchObject({
+        code: 'not-found',
+        message: expect.stringContaining('vol/…/big') as string
+      })
     }
 
     expect(mesh.stored().size).toBe(before - 1)
