@@ -6,7 +6,7 @@ import type { Logger } from '../base/log.ts'
 import { foundingRoster, type Place } from '../core/groups/roster.ts'
 import { decode, encode, record, uint } from '../core/machine/codec.ts'
 import { readMeta } from '../core/machine/records.ts'
-import { EMPTY_CONFIG_STATE } from '../core/raft/messages.ts'
+import { EMPTY_CONFIG_STATE, NO_REPLICA } from '../core/raft/messages.ts'
 import type { ReplicaId } from '../core/raft/messages.ts'
 import type { GroupWrite, LogStore } from '../storage/log-store.ts'
 import type { StateStore } from '../storage/state-store.ts'
@@ -207,7 +207,10 @@ export class GroupFolder {
     const { index, term } = readMeta(stateStore.group(group))
     const isInstalled = index === note.installedIndex && index >= log.firstIndex()
     if (isInstalled && log.term(index) !== term) {
-      await logStore.write([{ group, snapshot: { index, term, configState } }])
+      // Its term was to be written with it: no log has entries of a later term than its own.
+      const { hardState: before } = log.initialState()
+      const hardState = before.term < term ? { term, vote: NO_REPLICA, commit: index } : before
+      await logStore.write([{ group, snapshot: { index, term, configState }, hardState }])
     }
     const { generation } = roster
     if (generation > name.generation) {

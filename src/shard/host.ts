@@ -1,7 +1,7 @@
 // All replicas of this node: they are made and ended here, get their ticks, and share one log.
 
 import type { Clock, Timer } from '../base/clock.ts'
-import { isMeshError, MeshError, toMeshError } from '../base/errors.ts'
+import { isMeshError, MeshError, toMeshError, type ErrorCode } from '../base/errors.ts'
 import type { PeerId, StoreId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
@@ -21,6 +21,9 @@ import { Traffic, type ReplicaKeeper } from './traffic.ts'
 
 /** A replica that ended for want of disk is tried again. */
 const REOPEN_MS = 5_000
+const PASSING: ReadonlySet<ErrorCode> = new Set(['disk-full', 'overloaded'])
+/** One group can't go on with this program; the others can. */
+const UNREADABLE: ReadonlySet<ErrorCode> = new Set(['invalid-data', 'version-mismatch'])
 
 export type HostParts = {
   readonly network: Network
@@ -173,9 +176,10 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     this.#end(replica, error)
     const { code, message: reason } = error
     this.#parts.log.warn('shard.replica_failed', { group, replica: id, code, reason })
-    if (code === 'corrupt' || code === 'invalid-data') void this.#discard(group, replica)
-    else if (code === 'disk-full') this.#after(REOPEN_MS, () => void this.#openReplica(group))
-    else if (code !== 'version-mismatch') this.#failure ??= error
+    // What this program can't read may be a newer one's, and all replicas may meet it: it is kept.
+    if (code === 'corrupt') void this.#discard(group, replica)
+    else if (PASSING.has(code)) this.#after(REOPEN_MS, () => void this.#openReplica(group))
+    else if (!UNREADABLE.has(code)) this.#failure ??= error
   }
 
   // What traffic asks for.
@@ -237,6 +241,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     } catch (error) {
       if (!isMeshError(error)) throw error
       this.#parts.log.warn('shard.replica_unusable', { group, reason: error.message })
+      if (error.code !== 'corrupt') return
       const name = { id: note.replica, generation: note.roster.generation }
       this.#after(0, () => void this.#discard(group, name))
     }
@@ -256,6 +261,8 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     await this.#exclusively(group, async () => {
       const { id: replica, generation } = name
       const present = this.#replicas.get(group)
+      // Another one may have taken its place.
+      if (present !== undefined && present.id !== replica) return
       if (present !== undefined) this.#end(present, ended())
       await this.#folder.discard(group, { replica, generation })
       this.#parts.log.info('shard.replica_discarded', { group, replica })
@@ -269,8 +276,8 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     } catch (error) {
       const { code, message: reason } = toMeshError(error)
       this.#parts.log.warn('shard.group_failed', { group, code, reason })
-      if (code === 'disk-full') this.#after(REOPEN_MS, () => void this.#openReplica(group))
-      else if (this.#isRunning) this.#failure ??= toMeshError(error)
+      if (PASSING.has(code)) this.#after(REOPEN_MS, () => void this.#openReplica(group))
+      else if (this.#isRunning && !UNREADABLE.has(code)) this.#failure ??= toMeshError(error)
     }
   }
 

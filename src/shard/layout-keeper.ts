@@ -58,6 +58,14 @@ export type LayoutKeeperParts = {
   readonly onLayout: (layout: CommittedLayout, encoded: Uint8Array) => void
 }
 
+type Looked = {
+  readonly machine: object
+  readonly revision: number
+  readonly entry: Entry | undefined
+  /** Undefined when there is none, or none that can be read. */
+  readonly layout: CommittedLayout | undefined
+}
+
 export class LayoutKeeper {
   readonly #parts: LayoutKeeperParts
   readonly #known = Promise.withResolvers<void>()
@@ -67,11 +75,7 @@ export class LayoutKeeper {
   #periodTimer: Timer | undefined
   #pullTimer: Timer | undefined
   #watched: Replica | undefined
-  /** What stands there, read once for each revision. */
-  #looked:
-    | { readonly machine: object; readonly revision: number; readonly entry: Entry | undefined }
-    | undefined
-  #committed: { readonly revision: number; readonly layout: CommittedLayout } | undefined
+  #looked: Looked | undefined
   #isCommitting = false
   #isRunning = false
 
@@ -145,8 +149,8 @@ export class LayoutKeeper {
   }
 
   #adopt(encoded: Uint8Array): void {
-    const layout = decodeCommittedLayout(encoded)
-    if (layout.version <= (this.#layout?.version ?? 0)) return
+    const layout = this.#decoded(encoded)
+    if (layout === undefined || layout.version <= (this.#layout?.version ?? 0)) return
     const { network, topic, log, onLayout } = this.#parts
     this.#layout = layout
     this.#encoded = encoded.slice()
@@ -158,14 +162,27 @@ export class LayoutKeeper {
     })
   }
 
-  /** Decoded once: the leader looks at it often. */
-  #committedOf(entry: Entry | undefined): CommittedLayout | undefined {
-    if (entry === undefined) return undefined
-    if (this.#committed?.revision !== entry.modRevision) {
-      const { modRevision: revision, value } = entry
-      this.#committed = { revision, layout: decodeCommittedLayout(value) }
+  /** A layout that this program can't read is one of a newer program, and no reason to fail. */
+  #decoded(encoded: Uint8Array): CommittedLayout | undefined {
+    try {
+      return decodeCommittedLayout(encoded)
+    } catch (error) {
+      if (!isMeshError(error)) throw error
+      const { code, message: reason } = error
+      this.#parts.log.error('layout.unreadable', { code, reason })
+      return undefined
     }
-    return this.#committed.layout
+  }
+
+  /** What stands there, read once for each revision: the leader looks at it often. @throws corrupt */
+  #look({ applied: { machine } }: Replica): Looked {
+    const { revision } = machine
+    if (this.#looked?.machine !== machine || this.#looked.revision !== revision) {
+      const { entry } = machine.reads.get({ area: AREAS.kv, key: KEY })
+      const layout = entry === undefined ? undefined : this.#decoded(entry.value)
+      this.#looked = { machine, revision, entry, layout }
+    }
+    return this.#looked
   }
 
   #onNews(data: Uint8Array, from: PeerId): void {
@@ -210,18 +227,14 @@ export class LayoutKeeper {
     const { host, members, isOut, shape, log } = this.#parts
     const replica = host.replica(SYSTEM_GROUP)
     if (replica?.isReadyToLead !== true || this.#isCommitting) return
-    const { machine } = replica.applied
-    if (this.#looked?.machine !== machine || this.#looked.revision !== machine.revision) {
-      const { entry } = machine.reads.get({ area: AREAS.kv, key: KEY })
-      this.#looked = { machine, revision: machine.revision, entry }
-    }
-    const { entry } = this.#looked
-    const previous = this.#committedOf(entry)
-    const wanted = membersAfter(previous, members(), isOut)
-    const next = nextCommittedLayout(previous, wanted, shape)
-    if (next === undefined || wanted.length === 0) return
     this.#isCommitting = true
     try {
+      const { entry, layout: previous } = this.#look(replica)
+      // One that can't be read isn't replaced either.
+      if (entry !== undefined && previous === undefined) return
+      const wanted = membersAfter(previous, members(), isOut)
+      const next = nextCommittedLayout(previous, wanted, shape)
+      if (next === undefined || wanted.length === 0) return
       const { result } = await this.#parts.router().execute(
         { shard: SYSTEM, space: KEY },
         TXN,

@@ -57,7 +57,7 @@ export class Replica {
         await host.write(write)
       },
       deliver: (messages) => this.#deliver(messages),
-      installed: () => host.membersChanged(this),
+      installed: () => this.#guard(() => this.#installed()),
       failed: (error) => this.#fail(error)
     })
   }
@@ -265,6 +265,11 @@ export class Replica {
     if (this.applied.roster !== roster) this.#host.membersChanged(this)
     for (const response of responses) this.raft.step(response)
     this.#reads.applied(this.applied.index)
+  }
+
+  #installed(): void {
+    this.#revisionWaits.notify()
+    this.#host.membersChanged(this)
   }
 
   #deliver(messages: readonly Message[]): void {

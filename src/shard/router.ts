@@ -20,7 +20,7 @@ import type { ShardCall } from '../wire/shard.ts'
 import type { CallBatcher } from './call-batcher.ts'
 import { Deadline } from './deadline.ts'
 import type { LeaderHints } from './leader-hints.ts'
-import { Sessions } from './sessions.ts'
+import { SessionTable, type Ticket } from './sessions.ts'
 import type { ShardServer } from './shard-server.ts'
 import { SYSTEM } from './shards.ts'
 import type {
@@ -70,7 +70,7 @@ export type RouterParts = {
 export class Router implements Shards {
   readonly count: number
   readonly #parts: RouterParts
-  readonly #sessions = new Map<number, Sessions>()
+  readonly #sessions = new SessionTable(async (group) => await this.#register(group))
 
   constructor(parts: RouterParts) {
     this.#parts = parts
@@ -132,7 +132,7 @@ export class Router implements Shards {
     deadline: Deadline
   ): Promise<Done> {
     for (let round = 0; ; round++) {
-      const ticket = await this.#sessionsOf(group).ticket(deadline.signal)
+      const ticket = await this.#ticket(group, deadline)
       const { client, sequence } = ticket
       const callOf = (): ShardCall => {
         const request = { ...command, client, sequence, answeredBelow: ticket.answeredBelow() }
@@ -152,21 +152,25 @@ export class Router implements Shards {
     }
   }
 
-  #sessionsOf(group: number): Sessions {
-    const known = this.#sessions.get(group)
-    if (known !== undefined) return known
-    const sessions = new Sessions(async () => {
-      using deadline = this.#deadline({})
-      const args = encode(REGISTER.args, undefined).slice()
-      const { name: operation, version } = REGISTER
-      const names = { client: 0, sequence: 0, answeredBelow: 0, space: NO_SPACE }
-      const request = { ...names, operation, version, args }
-      const call: ShardCall = { kind: 'execute', target: { group }, request }
-      const done = await this.#call(group, call, { deadline, isRead: false })
-      return decode(REGISTER.result, done.result).client
-    })
-    this.#sessions.set(group, sessions)
-    return sessions
+  /** @throws no-quorum when the time is over: nothing was sent yet */
+  async #ticket(group: number, deadline: Deadline): Promise<Ticket> {
+    try {
+      return await this.#sessions.of(group).ticket(deadline.signal)
+    } catch (error) {
+      deadline.throwIfEnded(new MeshError('no-quorum', 'nobody registers this node'))
+      throw error
+    }
+  }
+
+  async #register(group: number): Promise<number> {
+    using deadline = this.#deadline({})
+    const args = encode(REGISTER.args, undefined).slice()
+    const { name: operation, version } = REGISTER
+    const names = { client: 0, sequence: 0, answeredBelow: 0, space: NO_SPACE }
+    const request = { ...names, operation, version, args }
+    const call: ShardCall = { kind: 'execute', target: { group }, request }
+    const done = await this.#call(group, call, { deadline, isRead: false })
+    return decode(REGISTER.result, done.result).client
   }
 
   async #call(group: number, call: ShardCall, attempts: Attempts): Promise<Done> {

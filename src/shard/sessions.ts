@@ -1,6 +1,7 @@
 // The client ids under which this node's commands are remembered by a shard, so that one that is
 // sent twice is done once. A shard gives an id and remembers a window of answers for it.
 
+import { isMeshError } from '../base/errors.ts'
 import { ANSWERS_PER_CLIENT } from '../core/machine/limits.ts'
 
 /** Commands of one session that may be under way: fewer than answers are remembered. */
@@ -62,14 +63,18 @@ export class Sessions {
   readonly #register: () => Promise<number>
   #sessions: Session[] = []
   #registering: Promise<void> | undefined
-  #waiting: (() => void)[] = []
+  readonly #waiting = new Set<() => void>()
 
   /** @param register asks the shard for a new client id */
   constructor(register: () => Promise<number>) {
     this.#register = register
   }
 
-  /** Waits while too many commands are under way. @throws what registering failed with */
+  /**
+   * Waits while too many commands are under way, or nobody registers this node.
+   *
+   * @throws `signal.reason`; what registering was refused with
+   */
   async ticket(signal: AbortSignal): Promise<Ticket> {
     for (;;) {
       signal.throwIfAborted()
@@ -77,9 +82,23 @@ export class Sessions {
       if (session !== undefined) return session.take(() => this.#freed())
       this.#sessions = this.#sessions.filter(({ isExpired }) => !isExpired)
       if (this.#sessions.length < SESSIONS_MAX) {
-        this.#registering ??= this.#add()
-        await this.#registering
+        await this.#registered(signal)
       } else await this.#room(signal)
+    }
+  }
+
+  /** Others may have begun it: that their time is over says nothing of this one's. */
+  async #registered(signal: AbortSignal): Promise<void> {
+    this.#registering ??= this.#add()
+    const aborted = Promise.withResolvers<void>()
+    const onAbort = (): void => aborted.resolve()
+    signal.addEventListener('abort', onAbort)
+    try {
+      await Promise.race([this.#registering, aborted.promise])
+    } catch (error) {
+      if (!isMeshError(error, 'no-quorum') && !isMeshError(error, 'timeout')) throw error
+    } finally {
+      signal.removeEventListener('abort', onAbort)
     }
   }
 
@@ -97,17 +116,33 @@ export class Sessions {
     await new Promise<void>((resolve) => {
       const end = (): void => {
         signal.removeEventListener('abort', end)
+        this.#waiting.delete(end)
         resolve()
       }
-      this.#waiting.push(end)
+      this.#waiting.add(end)
       signal.addEventListener('abort', end)
     })
   }
 
   #freed(): void {
-    const waiting = this.#waiting
-    if (waiting.length === 0) return
-    this.#waiting = []
-    for (const resume of waiting) resume()
+    for (const resume of this.#waiting) resume()
+  }
+}
+
+/** The sessions with each group. */
+export class SessionTable {
+  readonly #register: (group: number) => Promise<number>
+  readonly #sessions = new Map<number, Sessions>()
+
+  constructor(register: (group: number) => Promise<number>) {
+    this.#register = register
+  }
+
+  of(group: number): Sessions {
+    const known = this.#sessions.get(group)
+    if (known !== undefined) return known
+    const sessions = new Sessions(async () => await this.#register(group))
+    this.#sessions.set(group, sessions)
+    return sessions
   }
 }
