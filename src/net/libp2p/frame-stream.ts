@@ -7,6 +7,7 @@ import { errorMessage, MeshError, toMeshError } from '../../base/errors.ts'
 import type { PeerId } from '../../base/ids.ts'
 import { encodeFrameParts, FrameDecoder, type OutgoingFrame } from '../../wire/frame.ts'
 import type { FrameStream } from '../frame-stream.ts'
+import { giveWindowBackByHalves } from './fewer-writes.ts'
 
 /** libp2p may hold this much before the next frame is handed to it; one yamux window. */
 const TRANSPORT_BYTES_MAX = 262_144
@@ -36,6 +37,7 @@ export class Libp2pFrameStream implements FrameStream {
 
   constructor(components: { stream: Stream; clock: Clock }, options: { frameBytesMax: number }) {
     this.#stream = components.stream
+    giveWindowBackByHalves(this.#stream)
     this.#clock = components.clock
     this.#decoder = new FrameDecoder(options.frameBytesMax)
     this.#stream.addEventListener('message', (event) => {

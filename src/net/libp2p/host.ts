@@ -14,6 +14,7 @@ import type { MeshId } from '../../base/ids.ts'
 import { CONTROL_FRAME_BYTES_MAX, MEMBER_COUNT_MAX } from '../../base/limits.ts'
 import { DAY_MS, KIB, MIB, SECOND_MS } from '../../base/units.ts'
 import type { Address } from '../network.ts'
+import { withJoinedWrites } from './fewer-writes.ts'
 
 type HostServices = { identify: Identify; ping: Ping; dht?: KadDHT; gossip?: GossipSub }
 export type Host = Libp2p<HostServices>
@@ -39,7 +40,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
     start: false,
     addresses: { listen: [...options.listen] },
     transports: [tcp({ maxConnections: 500, backlog: 128 })],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [withJoinedWrites(noise())],
     streamMuxers: [
       yamux({
         maxInboundStreams: 1_000,
