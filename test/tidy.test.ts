@@ -44,7 +44,6 @@ const BUILDERS = ['src/node/', 'src/api/', 'src/testing/', ...REAL_PARTS]
 const LINES_MAX = 300
 /** Files over the limit and what they may have at most. May only shrink. */
 const LINES_EXCEPTIONS: Readonly<Record<string, number>> = {
-  'src/api/cli/demo.ts': 305,
   'src/mesh/mesh.ts': 325
 }
 
