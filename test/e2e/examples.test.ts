@@ -25,6 +25,14 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     'healed: the fifth sees 5',
     'without the first: still here',
     'started again: the first sees 5'
+  ],
+  '04-agree.ts': [
+    'the second node reads blue, version 1',
+    'Cannot put "config/colour": it is there, with version 2',
+    'put config/size',
+    'delete config/size',
+    'the first holds jobs/backup: true',
+    'the second has a higher token: true'
   ]
 }
 
