@@ -1,10 +1,11 @@
 // All replicas of this node: they are made and ended here, get their ticks, and share one log.
 
 import type { Clock, Timer } from '../base/clock.ts'
-import { isMeshError, MeshError, toMeshError, type ErrorCode } from '../base/errors.ts'
+import { isMeshError, MeshError, toMeshError } from '../base/errors.ts'
 import type { PeerId, StoreId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
+import type { Place } from '../core/groups/roster.ts'
 import type { Message, ReplicaId } from '../core/raft/messages.ts'
 import type { Network, Unsubscribe } from '../net/network.ts'
 import type { GroupWrite, LogStore } from '../storage/log-store.ts'
@@ -14,6 +15,7 @@ import { GroupTurns } from './group-turns.ts'
 import { HostTurn } from './host-turn.ts'
 import { stallOf } from './log-stall.ts'
 import { RAFT_TICK_MS } from './raft-core.ts'
+import { afterFailure } from './replica-failure.ts'
 import { Replica } from './replica.ts'
 import type { ReplicaHost } from './replica-parts.ts'
 import type { ReplicaNote } from './replica-note.ts'
@@ -21,9 +23,6 @@ import { Traffic, type ReplicaKeeper } from './traffic.ts'
 
 /** A replica that ended for want of disk is tried again. */
 const REOPEN_MS = 5_000
-const PASSING: ReadonlySet<ErrorCode> = new Set(['disk-full', 'overloaded'])
-/** One group can't go on with this program; the others can. */
-const UNREADABLE: ReadonlySet<ErrorCode> = new Set(['invalid-data', 'version-mismatch'])
 
 export type HostParts = {
   readonly network: Network
@@ -36,6 +35,8 @@ export type HostParts = {
   readonly defer: (task: () => void) => void
   readonly self: PeerId
   readonly store: StoreId
+  /** Where the layout wants the replicas of a group. */
+  readonly owners: (group: number) => readonly Place[]
 }
 
 export class ShardHost implements ReplicaHost, ReplicaKeeper {
@@ -118,11 +119,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     return this.#traffic.isDead(group, replica)
   }
 
-  /**
-   * Hands every leadership to somebody else, and takes none any more.
-   *
-   * @returns how many there is somebody for
-   */
+  /** Hands every leadership over, and takes none any more. @returns how many somebody takes */
   handOverAll(): number {
     this.#isLeaving = true
     let count = 0
@@ -130,9 +127,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     return count
   }
 
-  /**
-   * Founds a group anew from a replica: its others end. @returns the new generation @throws overloaded
-   */
+  /** Founds a group anew from a replica. @returns the new generation @throws overloaded */
   async refound(replica: Replica): Promise<number> {
     const { group, applied } = replica
     try {
@@ -161,6 +156,10 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     this.#turn.wake(replica)
   }
 
+  askWhetherMember(replica: Replica): void {
+    this.#traffic.askWhetherMember(replica, this.#parts.owners(replica.group))
+  }
+
   ledBy(replica: Replica): void {
     this.#changed(replica.group)
   }
@@ -176,10 +175,10 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     this.#end(replica, error)
     const { code, message: reason } = error
     this.#parts.log.warn('shard.replica_failed', { group, replica: id, code, reason })
-    // What this program can't read may be a newer one's, and all replicas may meet it: it is kept.
-    if (code === 'corrupt') void this.#discard(group, replica)
-    else if (PASSING.has(code)) this.#after(REOPEN_MS, () => void this.#openReplica(group))
-    else if (!UNREADABLE.has(code)) this.#failure ??= error
+    const next = afterFailure(code)
+    if (next === 'discard') void this.#discard(group, replica)
+    else if (next === 'reopen') this.#after(REOPEN_MS, () => void this.#openReplica(group))
+    else if (next === 'stop') this.#failure ??= error
   }
 
   // What traffic asks for.
@@ -241,7 +240,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     } catch (error) {
       if (!isMeshError(error)) throw error
       this.#parts.log.warn('shard.replica_unusable', { group, reason: error.message })
-      if (error.code !== 'corrupt') return
+      if (afterFailure(error.code) !== 'discard') return
       const name = { id: note.replica, generation: note.roster.generation }
       this.#after(0, () => void this.#discard(group, name))
     }
@@ -276,8 +275,9 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     } catch (error) {
       const { code, message: reason } = toMeshError(error)
       this.#parts.log.warn('shard.group_failed', { group, code, reason })
-      if (PASSING.has(code)) this.#after(REOPEN_MS, () => void this.#openReplica(group))
-      else if (this.#isRunning && !UNREADABLE.has(code)) this.#failure ??= toMeshError(error)
+      // Opened again, what is damaged is discarded.
+      if (afterFailure(code) !== 'stop') this.#after(REOPEN_MS, () => void this.#openReplica(group))
+      else if (this.#isRunning) this.#failure ??= toMeshError(error)
     }
   }
 

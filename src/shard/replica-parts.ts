@@ -27,6 +27,8 @@ export type ReplicaHost = {
   send(replica: Replica, message: Message): void
   /** The replica has something to do at the end of this turn. */
   wake(replica: Replica): void
+  /** It has heard no leader for long: maybe it was removed, and was away when that was told. */
+  askWhetherMember(replica: Replica): void
   /** A leader came, went or became known. */
   ledBy(replica: Replica): void
   /** A member of the group was added or removed. */

@@ -4,7 +4,7 @@
 import { toMeshError, type MeshError } from '../base/errors.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Answer, Request } from '../core/machine/command.ts'
-import { NO_REPLICA, createMessage } from '../core/raft/messages.ts'
+import { NO_REPLICA } from '../core/raft/messages.ts'
 import type { ConfigChange, Message, ReplicaId } from '../core/raft/messages.ts'
 import type { Raft } from '../core/raft/raft.ts'
 import type { GroupLog } from '../storage/log-store.ts'
@@ -99,7 +99,7 @@ export class Replica {
       this.raft.tick()
       this.#leadership.tick()
       if (this.isLeader) this.#silence.end()
-      else if (this.#silence.tick()) this.#askWhetherMember()
+      else if (this.#silence.tick()) this.#host.askWhetherMember(this)
       if (this.#reads.tick()) this.#host.wake(this)
     })
   }
@@ -234,14 +234,6 @@ export class Replica {
 
   notLeader(): MeshError {
     return this.#leadership.notLeader()
-  }
-
-  /** A learner that was removed would never find out otherwise: whoever is asked says so. */
-  #askWhetherMember(): void {
-    for (const { replica: to } of this.applied.roster.members) {
-      const draft = { type: 'heartbeat-response', to } as const
-      if (to !== this.id) this.#host.send(this, createMessage(draft, this.id, this.term))
-    }
   }
 
   #checkRunning(): void {

@@ -118,10 +118,9 @@ export class Router implements Shards {
   }
 
   async changes(target: Target, query: WatchQuery, options: ChangesOptions): Promise<WatchPage> {
-    const { waitMs } = options
-    using deadline = this.#deadline({ timeoutMs: TIMEOUT_MS + waitMs, ...options })
+    using deadline = this.#deadline({ timeoutMs: TIMEOUT_MS + options.waitMs, ...options })
     const group = this.#groupOf(target)
-    const call: ShardCall = { kind: 'changes', target: { group }, query, waitMs }
+    const call: ShardCall = { kind: 'changes', target: { group }, query, waitMs: options.waitMs }
     const done = await this.#call(group, call, { deadline, isRead: true })
     return decode(CHANGES.result, done.result)
   }

@@ -8,6 +8,7 @@ import type { Logger } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import type { CommittedLayout, LayoutMember, LayoutShape } from '../core/groups/committed-layout.ts'
 import { placesOf } from '../core/groups/committed-layout.ts'
+import type { Place } from '../core/groups/roster.ts'
 import type { Network } from '../net/network.ts'
 import type { LogStore } from '../storage/log-store.ts'
 import type { StateStore } from '../storage/state-store.ts'
@@ -73,7 +74,11 @@ export class ShardLayer {
     const { self, count, meshId, shape } = options
     this.#parts = parts
     this.#options = options
-    const host = new ShardHost({ ...parts, self, store: options.store })
+    const owners = (group: number): readonly Place[] => {
+      const layout = this.layouts.current()
+      return layout === undefined ? [] : placesOf(layout, group)
+    }
+    const host = new ShardHost({ ...parts, self, store: options.store, owners })
     this.host = host
     const batcher = new CallBatcher(network, defer)
     this.layouts = new LayoutKeeper(
@@ -93,10 +98,7 @@ export class ShardLayer {
     const hints = new LeaderHints({
       members: (group) => host.replica(group)?.applied.roster.members.map(({ peer }) => peer) ?? [],
       leader: (group) => host.replica(group)?.leaderPeer(),
-      owners: (group) => {
-        const layout = this.layouts.current()
-        return layout === undefined ? [] : placesOf(layout, group).map(({ peer }) => peer)
-      },
+      owners: (group) => owners(group).map(({ peer }) => peer),
       others,
       isReachable: (peer) => peer === self || isReachable(peer),
       nowMs: () => clock.monotonicMs()

@@ -7,6 +7,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import { memberOf } from '../core/groups/roster.ts'
 import type { Place } from '../core/groups/roster.ts'
+import { NO_REPLICA, createMessage } from '../core/raft/messages.ts'
 import type { Message, MessageType, ReplicaId } from '../core/raft/messages.ts'
 import type { Network, Unsubscribe } from '../net/network.ts'
 import type { GoneReplica, RaftFrame } from '../wire/shard-frame.ts'
@@ -45,6 +46,7 @@ export type ReplicaKeeper = {
 
 export class Traffic {
   readonly #keeper: ReplicaKeeper
+  readonly #self: PeerId
   readonly #links: PeerLinks
   readonly #places = new Places()
   readonly #courier: SnapshotCourier
@@ -52,6 +54,7 @@ export class Traffic {
 
   constructor(parts: TrafficParts, keeper: ReplicaKeeper) {
     this.#keeper = keeper
+    this.#self = parts.network.peerId
     this.#links = new PeerLinks(parts, {
       store: parts.store,
       onFrame: (peer, frame) => this.#onFrame(peer, frame),
@@ -82,6 +85,24 @@ export class Traffic {
       const isOut = memberOf(applied.roster, id) === undefined
       if (isOut && replica.isLeader)
         this.#links.sendGone(peer, store, { group, generation, replica: id })
+    }
+  }
+
+  /**
+   * Tells all that may know that a replica is here: they answer if it is no member any more. Its
+   * members may be as old as itself, so the owners by the layout are asked too.
+   */
+  askWhetherMember(replica: Replica, owners: readonly Place[]): void {
+    const { group, generation, id, term, applied } = replica
+    const { members } = applied.roster
+    const strangers = owners.filter(
+      ({ peer }) => peer !== this.#self && !members.some((member) => member.peer === peer)
+    )
+    const asked = [...members, ...strangers.map((place) => ({ ...place, replica: NO_REPLICA }))]
+    for (const { peer, store: toStore, replica: to } of asked) {
+      if (to === id) continue
+      const message = createMessage({ type: 'heartbeat-response', to }, id, term)
+      this.#links.send(peer, { toStore, group, generation, message })
     }
   }
 
@@ -120,10 +141,11 @@ export class Traffic {
       if (LEADERS.has(message.type)) this.#keeper.join(group, name)
       return undefined
     }
+    const sender = replica === undefined ? 'right' : this.#places.check(replica, from, message)
+    if (sender === 'removed') return { ...name, replica: message.from }
+    if (message.to === NO_REPLICA) return undefined
     if (message.to < known.id) return name
     if (replica === undefined) return known.isGone ? name : undefined
-    const sender = this.#places.check(replica, from, message)
-    if (sender === 'removed') return { ...name, replica: message.from }
     if (sender === 'wrong') return undefined
     // Two nodes that stop would hand it to and fro.
     if (message.type === 'timeout-now' && this.#keeper.isLeaving) return undefined

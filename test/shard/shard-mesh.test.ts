@@ -6,7 +6,12 @@ import { AREAS } from '../../src/core/machine/state-keys.ts'
 import type { ShardLayer } from '../../src/shard/shard-layer.ts'
 import { ShardMesh } from './shard-mesh.ts'
 
-async function put(layer: ShardLayer, key: string, value: string, timeoutMs?: number): Promise<number> {
+async function put(
+  layer: ShardLayer,
+  key: string,
+  value: string,
+  timeoutMs?: number
+): Promise<number> {
   const { revision } = await layer.router.execute(
     { space: utf8(key.split('/')[0] as string) },
     TXN,
@@ -94,7 +99,9 @@ describe('a mesh of five, three replicas for each group', () => {
     }
     for (const peer of others) await clock.run(peer.kill())
     for (let key = 0; key < 8; key++) {
-      await expect(clock.run(put(first!.layer, `space-${key}/x`, '2', 3_000))).rejects.toMatchObject({
+      await expect(
+        clock.run(put(first!.layer, `space-${key}/x`, '2', 3_000))
+      ).rejects.toMatchObject({
         code: 'no-quorum'
       })
     }
@@ -121,6 +128,27 @@ describe('a mesh of five, three replicas for each group', () => {
     for (let key = 0; key < 8; key++) {
       expect(await clock.run(get(second!.layer, `space-${key}/x`))).toBe('1')
     }
+    await mesh.stop()
+  })
+
+  it('tells a node that was away while all whom it knew were replaced', async () => {
+    const mesh = new ShardMesh({ seed: 5, count: 1 })
+    for (let count = 0; count < 3; count++) await mesh.add()
+    await mesh.until(() => mesh.isSettled())
+    const [first, second, third] = mesh.peers
+    await mesh.clock.run(first!.kill())
+    for (let count = 0; count < 3; count++) await mesh.add()
+    for (const peer of [first, second, third]) {
+      peer!.isMember = false
+      await mesh.until(() => mesh.isSettled())
+    }
+    for (const peer of [second, third]) {
+      await mesh.until(() => [...peer!.layer.host.replicas()].length === 0)
+    }
+    await mesh.clock.run(first!.start())
+    first!.isMember = false
+    expect([...first!.layer.host.replicas()]).toHaveLength(2)
+    await mesh.until(() => first!.layer.isEmpty)
     await mesh.stop()
   })
 })
