@@ -23,8 +23,16 @@ type Split = { readonly node: Node; readonly low: Uint8Array }
 
 /** A sorted map from bytes to bytes. */
 export class MemoryState implements OrderedState {
+  readonly #isLasting: boolean
+  /** What the insert that is under way took the place of. */
+  #replaced: Uint8Array | undefined
   #owner: Owner = {}
   #root: Node = { owner: this.#owner, isLeaf: true, pairs: [] }
+
+  /** @param options.isLasting whether it keeps things for long; on unless said otherwise */
+  constructor({ isLasting = true }: { readonly isLasting?: boolean } = {}) {
+    this.#isLasting = isLasting
+  }
 
   get(key: Uint8Array): Uint8Array | undefined {
     let node = this.#root
@@ -34,15 +42,25 @@ export class MemoryState implements OrderedState {
     return pair !== undefined && compareBytes(pair.key, key) === 0 ? pair.value : undefined
   }
 
-  /** Keeps copies of parts of larger arrays, so that it doesn't keep those. */
-  put(ownKey: Uint8Array, ownValue: Uint8Array): void {
-    const key = whole(ownKey)
-    const value = whole(ownValue)
+  /** What lasts keeps copies of parts of larger arrays, so that it doesn't keep those. */
+  put(key: Uint8Array, value: Uint8Array): void {
+    this.replace(key, value)
+  }
+
+  /** As `put`. @returns what `get` gave before. */
+  replace(ownKey: Uint8Array, ownValue: Uint8Array): Uint8Array | undefined {
+    const key = this.#isLasting ? whole(ownKey) : ownKey
+    const value = this.#isLasting ? whole(ownValue) : ownValue
     this.#root = this.#own(this.#root)
+    this.#replaced = undefined
     const split = this.#insert(this.#root, { key, value })
-    if (split === undefined) return
-    const lows = [new Uint8Array(0), split.low]
-    this.#root = { owner: this.#owner, isLeaf: false, children: [this.#root, split.node], lows }
+    if (split !== undefined) {
+      const lows = [new Uint8Array(0), split.low]
+      this.#root = { owner: this.#owner, isLeaf: false, children: [this.#root, split.node], lows }
+    }
+    const before = this.#replaced
+    this.#replaced = undefined
+    return before
   }
 
   delete(key: Uint8Array): void {
@@ -69,7 +87,7 @@ export class MemoryState implements OrderedState {
 
   /** @returns a state of its own with what is here now, at no cost; either may change. */
   snapshot(): MemoryState {
-    const copy = new MemoryState()
+    const copy = new MemoryState({ isLasting: this.#isLasting })
     copy.#root = this.#root
     this.#owner = {}
     return copy
@@ -88,8 +106,12 @@ export class MemoryState implements OrderedState {
     if (node.isLeaf) {
       const index = pairIndex(node.pairs, pair.key)
       const there = node.pairs[index]
-      const isThere = there !== undefined && compareBytes(there.key, pair.key) === 0
-      node.pairs.splice(index, isThere ? 1 : 0, pair)
+      if (there !== undefined && compareBytes(there.key, pair.key) === 0) {
+        this.#replaced = there.value
+        node.pairs[index] = pair
+        return undefined
+      }
+      node.pairs.splice(index, 0, pair)
       if (node.pairs.length <= NODE_COUNT_MAX) return undefined
       // Keys that only grow, as revisions do, leave full leaves behind.
       const at = index === node.pairs.length - 1 ? NODE_COUNT_MAX : NODE_COUNT_MAX / 2

@@ -122,6 +122,10 @@ class MemoryStateMedium implements StateMedium, MemoryStateFaults {
     return this.#pairs.get(key)
   }
 
+  peek(key: Uint8Array): Uint8Array | undefined {
+    return this.#pairs.get(key)
+  }
+
   range(range: KeyRange): Iterable<Pair> {
     return this.#pairs.range(range)
   }

@@ -10,7 +10,8 @@ export const DELETED: Uint8Array = new Uint8Array(0)
 const CHANGE_BYTES = 100
 
 export class ChangeTable {
-  #changes = new MemoryState()
+  // Gone within moments, so it may keep what was given to it.
+  #changes = new MemoryState({ isLasting: false })
   #bytes = 0
 
   /** Bytes of memory, about. */
@@ -25,8 +26,7 @@ export class ChangeTable {
 
   /** @returns what `get` gave before. */
   set(key: Uint8Array, change: Uint8Array): Uint8Array | undefined {
-    const before = this.#changes.get(key)
-    this.#changes.put(key, change)
+    const before = this.#changes.replace(key, change)
     if (before === undefined) this.#bytes += CHANGE_BYTES + key.length + change.length
     else this.#bytes += change.length - before.length
     return before

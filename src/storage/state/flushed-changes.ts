@@ -2,19 +2,26 @@
 // whose sums are kept up from what the medium has. (D-14)
 
 import { MeshError } from '../../base/errors.ts'
+import { KIB } from '../../base/units.ts'
 import type { ChangeTable } from './change-table.ts'
 import { DELETED } from './change-table.ts'
 import type { MediumChange, StateMedium } from './state-medium.ts'
 import { addToSum, encodeGroupRecord, groupKey, pairKey, seal, sumOf } from './state-record.ts'
 import type { StoredGroupState } from './stored-group-state.ts'
 
+/** Arrays of their own cost more than what is in them; so keys and values stand in larger ones. */
+const SLAB_BYTES: number = 64 * KIB
+
 export class FlushedChanges {
   readonly changes: MediumChange[] = []
-  readonly #medium: Pick<StateMedium, 'get'>
+  readonly #medium: Pick<StateMedium, 'peek'>
   readonly #takeSlot: () => number
   readonly #sealed: { readonly group: StoredGroupState; readonly table: ChangeTable }[] = []
 
-  constructor(medium: Pick<StateMedium, 'get'>, takeSlot: () => number) {
+  #slab = new Uint8Array(0)
+  #used = 0
+
+  constructor(medium: Pick<StateMedium, 'peek'>, takeSlot: () => number) {
     this.#medium = medium
     this.#takeSlot = takeSlot
   }
@@ -28,10 +35,11 @@ export class FlushedChanges {
     const isNew = before === undefined
     this.#sealed.push({ group, table })
     const own: MediumChange[] = []
+    const take = (length: number): Uint8Array => this.#take(length)
     try {
       for (const { key, value } of table.range({})) {
-        const whole = pairKey(slot, key)
-        const old = isNew ? undefined : this.#medium.get(whole)
+        const whole = pairKey(slot, key, take)
+        const old = isNew ? undefined : this.#medium.peek(whole)
         if (old !== undefined) {
           pairCount -= 1
           pairSum = addToSum(pairSum, -sumOf(old))
@@ -40,7 +48,7 @@ export class FlushedChanges {
           if (old !== undefined) own.push({ key: whole, value: undefined })
           continue
         }
-        const sealed = seal(whole, value)
+        const sealed = seal(whole, value, take)
         pairCount += 1
         pairSum = addToSum(pairSum, sumOf(sealed))
         own.push({ key: whole, value: sealed })
@@ -56,6 +64,15 @@ export class FlushedChanges {
     for (const change of own) this.changes.push(change)
     this.changes.push({ key, value: encodeGroupRecord(key, record) })
     return true
+  }
+
+  #take(length: number): Uint8Array {
+    if (this.#used + length > this.#slab.length) {
+      this.#slab = new Uint8Array(Math.max(SLAB_BYTES, length))
+      this.#used = 0
+    }
+    this.#used += length
+    return this.#slab.subarray(this.#used - length, this.#used)
   }
 
   /** What was added is in the medium. */

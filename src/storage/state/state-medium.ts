@@ -17,6 +17,8 @@ export type MediumChange = {
  * What they return belongs to the caller. They throw `corrupt` when the disk's bytes make no sense.
  */
 export type StateMedium = OrderedReads & {
+  /** As `get`, without a copy: good until the next call of any method, and for its first bytes only. */
+  peek(key: Uint8Array): Uint8Array | undefined
   /** @returns whether there was something that couldn't be read and was set aside as a whole. */
   open(): Promise<{ readonly wasSetAside: boolean }>
   /** What was opened has been read, and written to. */

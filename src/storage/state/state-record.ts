@@ -63,8 +63,14 @@ export function groupOfKey(key: Uint8Array): number | undefined {
   return Number.isSafeInteger(id) ? id : undefined
 }
 
-export function pairKey(slot: number, key: Uint8Array): Uint8Array {
-  const whole = new Uint8Array(MEDIUM_KEY_PREFIX_BYTES + key.length)
+/** Where an array of so many bytes comes from. */
+type Take = (length: number) => Uint8Array
+
+const newArray: Take = (length) => new Uint8Array(length)
+
+/** @param take unless given, an array of its own */
+export function pairKey(slot: number, key: Uint8Array, take: Take = newArray): Uint8Array {
+  const whole = take(MEDIUM_KEY_PREFIX_BYTES + key.length)
   whole[0] = PAIR_KIND
   whole[1] = slot / 0x100_0000_0000
   whole[2] = slot / 0x1_0000_0000
@@ -101,8 +107,8 @@ export function slotsFrom(slot: number): KeyRange {
 }
 
 /** @returns a value as it is stored: under a checksum, over its key too. */
-export function seal(key: Uint8Array, payload: Uint8Array): Uint8Array {
-  const value = new Uint8Array(SUM_BYTES + payload.length)
+export function seal(key: Uint8Array, payload: Uint8Array, take: Take = newArray): Uint8Array {
+  const value = take(SUM_BYTES + payload.length)
   const sum = crc32(payload, crc32(key))
   value[0] = sum >>> 24
   value[1] = sum >>> 16

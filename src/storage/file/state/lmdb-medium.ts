@@ -71,6 +71,10 @@ export class LmdbMedium implements StateMedium {
     return read(() => plain(this.#open().getBinary(key)))
   }
 
+  peek(key: Uint8Array): Uint8Array | undefined {
+    return read(() => this.#open().getBinaryFast(key))
+  }
+
   range(range: KeyRange): Iterable<Pair> {
     return pairsOf(this.#open(), range)
   }
