@@ -49,6 +49,15 @@ export class LocalApi {
     await this.#save()
   }
 
+  /** As one that takes a moment to write down where it is: the port is known before the token. */
+  async restartAtSamePort(save: Promise<void>): Promise<void> {
+    const { port } = this
+    await this.#http.close()
+    this.#http = await serve(this.shards, port)
+    await save
+    await this.#save()
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#http.close()
     this.shards.stop()
@@ -64,9 +73,9 @@ export class LocalApi {
   }
 }
 
-async function serve(shards: Shards | undefined): Promise<HttpApi> {
+async function serve(shards: Shards | undefined, port = 0): Promise<HttpApi> {
   const node = { shards } as unknown as Node
-  return await serveHttpApi({ node, log: silentLogger }, { host: '127.0.0.1', port: 0 })
+  return await serveHttpApi({ node, log: silentLogger }, { host: '127.0.0.1', port })
 }
 
 /** A wire to a port that can be cut. */

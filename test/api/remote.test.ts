@@ -236,6 +236,46 @@ describe('a connection that breaks', () => {
     })
   })
 
+  it('a node that is restarted at its port is found, though its new token comes a moment later', async () => {
+    await using found = await connect({ dataDir: api.dataDir })
+    await found.kv.put('a/1', 'x')
+    const saved = Promise.withResolvers<void>()
+    const restarting = api.restartAtSamePort(saved.promise)
+    const get = found.kv.get('a/1')
+    await expect(found.kv.get('a/1', { timeoutMs: 300 })).rejects.toMatchObject({
+      code: 'unreachable'
+    })
+    saved.resolve()
+    await restarting
+    expect((await get)?.text()).toBe('x')
+  })
+
+  it('a node that is stopping is one that went away: reads and watches go on when it is back', async () => {
+    await mesh.kv.put('a/1', 'x')
+    const watch = mesh.kv.watch('a/', { fromRevision: 1 })
+    expect((await watch.next()).value?.key).toBe('a/1')
+    const { query, changes, execute } = api.shards
+    const stopping = async (): Promise<never> => {
+      await Promise.resolve()
+      throw new MeshError('stopped', 'The node is stopping')
+    }
+    Object.assign(api.shards, { query: stopping, changes: stopping, execute: stopping })
+    await expect(mesh.kv.put('a/2', 'x')).rejects.toMatchObject({
+      code: 'unreachable',
+      message: expect.stringContaining('may have been done') as string
+    })
+    const get = mesh.kv.get('a/1')
+    const next = watch.next()
+    await expect(mesh.kv.get('a/1', { timeoutMs: 100 })).rejects.toMatchObject({
+      code: 'unreachable'
+    })
+    Object.assign(api.shards, { query, changes, execute })
+    await mesh.kv.put('a/3', 'x')
+    expect((await get)?.text()).toBe('x')
+    expect((await next).value?.key).toBe('a/3')
+    await watch.return()
+  })
+
   it('what was not sent is sent when the node is back', async () => {
     await using wire = await Wire.to(api.port)
     await using far = await connect({ dataDir: api.dataDir })

@@ -1,6 +1,6 @@
 // What a program that is no node uses: the services of a mesh over a connection to one of its nodes.
 
-import { MeshError } from '../../base/errors.ts'
+import { MeshError, isMeshError } from '../../base/errors.ts'
 import { silentLogger } from '../../base/log.ts'
 import type { Logger } from '../../base/log.ts'
 import { SECOND_MS } from '../../base/units.ts'
@@ -63,7 +63,14 @@ export class RemoteNode {
 export async function connect(options: ConnectOptions): Promise<RemoteNode> {
   const log = options.logger ?? silentLogger
   const open = async ({ signal }: { signal: AbortSignal }): ReturnType<typeof openConnection> => {
-    return await openConnection(await addressOf(options), { signal })
+    const address = await addressOf(options)
+    try {
+      return await openConnection(address, { signal })
+    } catch (error) {
+      // A node that was restarted listens a moment before its new token is in the folder.
+      if ('api' in options || !isMeshError(error, 'unauthorized')) throw error
+      throw new MeshError('unreachable', error.message, { cause: error })
+    }
   }
   const late = new AbortController()
   const timer = systemClock.after(CONNECT_MS, () =>

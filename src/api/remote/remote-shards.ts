@@ -133,10 +133,9 @@ export class RemoteShards implements Shards {
     const endMs = this.#clock.monotonicMs() + timeoutMs
     for (let pauseMs = PAUSE_MS_MIN; ; pauseMs = Math.min(2 * pauseMs, PAUSE_MS_MAX)) {
       const leftMs = Math.max(1, endMs - this.#clock.monotonicMs())
-      let reply: Uint8Array
       try {
         const options = { timeoutMs: leftMs + ANSWER_MS, signal }
-        reply = await this.#rpc.request(THE_NODE, API_PROTOCOL, body, options)
+        return doneOf(await this.#rpc.request(THE_NODE, API_PROTOCOL, body, options))
       } catch (error) {
         if (!isMeshError(error, 'unreachable')) throw error
         // A-5: it isn't repeated.
@@ -145,9 +144,7 @@ export class RemoteShards implements Shards {
         const signals = signal === undefined ? [] : [signal]
         const ended = AbortSignal.any([this.#stopping.signal, ...signals])
         await sleep(this.#clock, pauseMs, { signal: ended })
-        continue
       }
-      return doneOf(reply)
     }
   }
 }
@@ -161,7 +158,12 @@ function groupOf(target: Target): GroupTarget {
 /** @throws what the node answered */
 function doneOf(reply: Uint8Array): Done {
   const [result] = decodeShardReply(reply, 1)
-  if (result?.kind === 'failed') throw failureOf(result)
+  if (result?.kind === 'failed') {
+    const failure = failureOf(result)
+    // `stopped` would mean this end: a node that stops may be back soon.
+    if (failure.code !== 'stopped') throw failure
+    throw new MeshError('unreachable', failure.message, { cause: failure })
+  }
   if (result?.kind !== 'done') {
     throw new MeshError('invalid-data', `The node answered "${result?.kind}" to a call`)
   }
