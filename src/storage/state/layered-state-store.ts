@@ -216,6 +216,8 @@ export class LayeredStateStore implements StateStore {
 
   async #flush(): Promise<void> {
     if (this.#dirty.size === 0) return
+    // What the failed flush had is still read from its tables: no other takes their place.
+    if (this.#failure !== undefined) throw this.#failure
     const dirty = [...this.#dirty]
     this.#dirty.clear()
     this.#flushingBytes = this.#waitingBytes
