@@ -37,7 +37,7 @@ type DoneResult = {
 }
 
 /** What a replica believes; all of it may be old. */
-export type LocatedResult = {
+type LocatedResult = {
   readonly kind: 'located'
   readonly group: number
   readonly leader?: PeerId | undefined

@@ -63,7 +63,8 @@ export class ShardPeer {
         defer: (task) => void clock.after(0, task),
         members: () => mesh.members(),
         isOut: (peer) => mesh.peers.some((one) => one.peer === peer && !one.isMember),
-        others: () => mesh.peers.filter((one) => one !== this && one.isMember).map(({ peer }) => peer),
+        others: () =>
+          mesh.peers.filter((one) => one !== this && one.isMember).map(({ peer }) => peer),
         isReachable: (peer) => this.network.connected().includes(peer),
         onLayout: (_, encoded) => {
           this.layout = encoded
@@ -99,9 +100,7 @@ export class ShardPeer {
   wipe(): void {
     this.logDisk = new MemoryLogDisk()
     this.stateDisk = new MemoryStateDisk()
-    this.store = storeId(
-      toHex(Uint8Array.from({ length: 16 }, () => this.mesh.random.below(256)))
-    )
+    this.store = storeId(toHex(Uint8Array.from({ length: 16 }, () => this.mesh.random.below(256))))
     this.revision += 1
     this.isFounding = false
   }
@@ -174,7 +173,9 @@ export class ShardMesh {
 
   async stop(): Promise<void> {
     await this.clock.run(
-      Promise.all(this.peers.map(async (peer) => (peer.isRunning ? await peer.layer.stop() : undefined)))
+      Promise.all(
+        this.peers.map(async (peer) => (peer.isRunning ? await peer.layer.stop() : undefined))
+      )
     )
   }
 }

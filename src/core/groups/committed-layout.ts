@@ -130,10 +130,10 @@ const layoutCodec: Codec<Stored> = record<Stored>({
   version: uint,
   members: list(
     record<LayoutMember>({
-      id: label(128) as Codec<string> as Codec<PeerId>,
+      id: label(128) as Codec<PeerId>,
       weight: uint,
       zone: text(4 * ZONE_LENGTH_MAX),
-      store: label(32) as Codec<string> as Codec<StoreId>,
+      store: label(32) as Codec<StoreId>,
       revision: uint
     }),
     MEMBER_COUNT_MAX

@@ -46,11 +46,11 @@ export type GroupView = {
   /** Who is to lead, if it can be chosen; see `preferredLeaders`. */
   readonly preferred?: PeerId | undefined
   /** Undefined for nobody's id. */
-  progress(replica: ReplicaId): MemberProgress | undefined
+  readonly progress: (replica: ReplicaId) => MemberProgress | undefined
   /** Whether the peer is connected, as far as this node knows. True for itself. */
-  isReachable(peer: PeerId): boolean
+  readonly isReachable: (peer: PeerId) => boolean
   /** Whether its own node said that it has no such replica any more: it never comes back. */
-  isDead(replica: ReplicaId): boolean
+  readonly isDead: (replica: ReplicaId) => boolean
 }
 
 /** What the leader is to do now; afterwards it asks again. */

@@ -33,7 +33,7 @@ function number(from: number): Codec<number> {
 
 function parsed<Id extends string>(field: Codec<string>, parse: (text: string) => Id): Codec<Id> {
   return {
-    write: field.write,
+    write: (writer, id) => field.write(writer, id),
     read: (reader) => {
       const text = field.read(reader)
       try {
@@ -103,7 +103,7 @@ function checkedRoster(): Codec<Roster> {
     generation: number(0)
   })
   return {
-    write: fields.write,
+    write: (writer, roster) => fields.write(writer, roster),
     read: (reader) => {
       const roster = fields.read(reader)
       const last = roster.members.at(-1)?.replica ?? 0

@@ -4,6 +4,7 @@ import { exporter, type UnixFSEntry } from 'ipfs-unixfs-exporter'
 import { importByteStream } from 'ipfs-unixfs-importer'
 import { fixedSize } from 'ipfs-unixfs-importer/chunker'
 import { balanced } from 'ipfs-unixfs-importer/layout'
+import { pipe } from 'it-pipe'
 import { MeshError, toMeshError } from '../../base/errors.ts'
 import type { BlockId } from '../../base/ids.ts'
 import { CHUNK_BYTES } from '../../base/limits.ts'
@@ -34,20 +35,22 @@ export async function importFile(
   options: { signal: AbortSignal; onProgress?: ((at: { bytes: number }) => void) | undefined }
 ): Promise<{ id: BlockId; bytes: number }> {
   let bytes = 0
-  const counted = async function* (): AsyncGenerator<Uint8Array> {
-    for await (const part of partsOf(source)) {
+  const counted = async function* (parts: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const part of parts) {
       options.signal.throwIfAborted()
       bytes += part.length
       options.onProgress?.({ bytes })
       yield part
     }
   }
-  const root = await importByteStream(counted(), writer, {
-    cidVersion: 1,
-    rawLeaves: true,
-    chunker: fixedSize({ chunkSize: CHUNK_BYTES }),
-    layout: balanced({ maxChildrenPerNode: CHILDREN_PER_NODE }),
-    blockWriteConcurrency: WRITE_CONCURRENCY
+  const root = await pipe(partsOf(source), counted, async (parts) => {
+    return await importByteStream(parts, writer, {
+      cidVersion: 1,
+      rawLeaves: true,
+      chunker: fixedSize({ chunkSize: CHUNK_BYTES }),
+      layout: balanced({ maxChildrenPerNode: CHILDREN_PER_NODE }),
+      blockWriteConcurrency: WRITE_CONCURRENCY
+    })
   })
   return { id: blockIdOf(root.cid), bytes }
 }

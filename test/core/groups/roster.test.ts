@@ -118,7 +118,7 @@ describe('applyToRoster()', () => {
 describe('the bytes of rosters and contexts', () => {
   const hex = (length: number): fc.Arbitrary<string> =>
     fc.string({
-      unit: fc.constantFrom(...'0123456789abcdef'),
+      unit: fc.constantFrom(...Array.from('0123456789abcdef')),
       minLength: length,
       maxLength: length
     })
@@ -174,7 +174,7 @@ describe('the bytes of rosters and contexts', () => {
 
   it('are what they were in version 1', () => {
     const bytes = encodeRoster({ ...ROSTER, members: membersOf('1a'), nextReplica: 300 })
-    const store = [...'0'.repeat(31), '1'].map((digit) => digit.charCodeAt(0))
+    const store = Array.from(`${'0'.repeat(31)}1`, (digit) => digit.charCodeAt(0))
     expect([...bytes]).toEqual([1, 1, 1, 1, 97, 32, ...store, 0xac, 2, 7, 2])
     expect([...encodeChangeContext(contextOf(''))]).toEqual([1, 7, 2, 0])
   })

@@ -303,7 +303,11 @@ export class GroupSimulation {
         const known = state.progressOf(replica)
         return known === undefined
           ? undefined
-          : { ...known, isActive: known.isActive, isSnapshot: known.state === 'snapshot' }
+          : {
+              match: known.match,
+              isActive: known.isActive,
+              isSnapshot: known.state === 'snapshot'
+            }
       },
       isReachable: (peer) => this.#isReachable(node, this.#node(peer)),
       isDead: (replica) => node.dead.has(replica)
@@ -383,7 +387,7 @@ export class GroupSimulation {
     if (leader.place.peer !== desired[0]?.peer) return false
     const { voters, votersOutgoing, learners } = leader.raft.configState
     const found = voters.map((id) => inWords(this.#host(id).place)).toSorted()
-    const isThere = `${found}` === `${desired.map(inWords).toSorted()}`
+    const isThere = found.join() === desired.map(inWords).toSorted().join()
     const isDone = votersOutgoing.length === 0 && learners.length === 0
     const { applied } = leader.machine
     const isWhole = voters.every(
