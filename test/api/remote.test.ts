@@ -254,12 +254,7 @@ describe('a connection that breaks', () => {
     await mesh.kv.put('a/1', 'x')
     const watch = mesh.kv.watch('a/', { fromRevision: 1 })
     expect((await watch.next()).value?.key).toBe('a/1')
-    const { query, changes, execute } = api.shards
-    const stopping = async (): Promise<never> => {
-      await Promise.resolve()
-      throw new MeshError('stopped', 'The node is stopping')
-    }
-    Object.assign(api.shards, { query: stopping, changes: stopping, execute: stopping })
+    api.shards.faults = () => new MeshError('stopped', 'The node is stopping')
     await expect(mesh.kv.put('a/2', 'x')).rejects.toMatchObject({
       code: 'unreachable',
       message: expect.stringContaining('may have been done') as string
@@ -269,7 +264,7 @@ describe('a connection that breaks', () => {
     await expect(mesh.kv.get('a/1', { timeoutMs: 100 })).rejects.toMatchObject({
       code: 'unreachable'
     })
-    Object.assign(api.shards, { query, changes, execute })
+    api.shards.faults = () => undefined
     await mesh.kv.put('a/3', 'x')
     expect((await get)?.text()).toBe('x')
     expect((await next).value?.key).toBe('a/3')
