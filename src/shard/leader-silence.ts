@@ -1,5 +1,9 @@
 // How long a replica has heard nothing of a leader.
 
+import type { MessageType } from '../core/raft/messages.ts'
+
+/** What only a leader says. */
+export const LEADERS: ReadonlySet<MessageType> = new Set(['append', 'heartbeat', 'snapshot'])
 /** A replica that hears none asks so often, in ticks, whether it is still a member. */
 const SILENT_TICKS = 8
 

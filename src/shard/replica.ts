@@ -10,7 +10,7 @@ import type { Raft } from '../core/raft/raft.ts'
 import type { GroupLog } from '../storage/log-store.ts'
 import type { GroupState, StateInstall } from '../storage/state-store.ts'
 import { AppliedState } from './applied-state.ts'
-import { LeaderSilence } from './leader-silence.ts'
+import { LEADERS, LeaderSilence } from './leader-silence.ts'
 import { Leadership } from './leadership.ts'
 import { RAFT_TICK_MS, createRaftCore } from './raft-core.ts'
 import { ReadWaits } from './read-waits.ts'
@@ -108,7 +108,8 @@ export class Replica {
   step(message: Message): void {
     this.#guard(() => {
       this.raft.step(message)
-      if (message.from === this.leader) this.#silence.end()
+      // One that led may speak on, as a replica that asks for its leader.
+      if (message.from === this.leader && LEADERS.has(message.type)) this.#silence.end()
     })
   }
 

@@ -8,18 +8,16 @@ import type { Random } from '../base/random.ts'
 import { memberOf } from '../core/groups/roster.ts'
 import type { Place } from '../core/groups/roster.ts'
 import { NO_REPLICA, createMessage } from '../core/raft/messages.ts'
-import type { Message, MessageType, ReplicaId } from '../core/raft/messages.ts'
+import type { Message, ReplicaId } from '../core/raft/messages.ts'
 import type { Network, Unsubscribe } from '../net/network.ts'
 import type { GoneReplica, RaftFrame } from '../wire/shard-frame.ts'
 import type { LastReplica, ReplicaName } from './group-folder.ts'
+import { LEADERS } from './leader-silence.ts'
 import { PeerLinks } from './peer-links.ts'
 import { Places } from './places.ts'
 import type { Replica } from './replica.ts'
 import type { OutgoingMessage } from './send-queue.ts'
 import { SnapshotCourier } from './snapshot-courier.ts'
-
-/** Only a leader speaks to a replica that knows nothing yet. */
-const LEADERS: ReadonlySet<MessageType> = new Set(['append', 'heartbeat', 'snapshot'])
 
 export type TrafficParts = {
   readonly network: Network
@@ -138,6 +136,7 @@ export class Traffic {
     }
     const isNew = known === undefined || generation > known.generation || message.to > known.id
     if (isNew) {
+      // Only a leader speaks to a replica that knows nothing yet.
       if (LEADERS.has(message.type)) this.#keeper.join(group, name)
       return undefined
     }
