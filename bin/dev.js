@@ -30,7 +30,8 @@ const TASKS = {
       'simulation',
       ['node', 'test/sim/run.ts', '--only', 'membership', '--seeds', '1', '--peers', '200']
     ],
-    ['chaos', ['node', 'test/e2e/chaos.ts', '--cycles', '5']]
+    ['chaos', ['node', 'test/e2e/chaos.ts', '--cycles', '5']],
+    ['chaos of what is agreed', ['node', 'test/e2e/chaos.ts', 'kv', '--minutes', '1']]
   ],
   demo: [['demo', ['node', 'bin/atoll.js', 'demo']]],
   chaos: [['chaos', ['node', 'test/e2e/chaos.ts']]],

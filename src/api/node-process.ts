@@ -26,6 +26,8 @@ export type NodeProcessOptions = {
   /** Words for `atoll up`, besides --data and --json. */
   words?: readonly string[]
   env?: Readonly<Record<string, string>>
+  /** A command that the node's own is given to, such as `ip netns exec NAME`; it must become the node. */
+  within?: readonly string[]
   /** How long it may take until it serves, milliseconds. */
   timeoutMs?: number
 }
@@ -38,10 +40,11 @@ export class NodeProcess {
   #up: UpLine | undefined
 
   private constructor(options: NodeProcessOptions) {
-    const { dataDir, words = [], env = {} } = options
+    const { dataDir, words = [], env = {}, within = [] } = options
     this.dataDir = dataDir
     const up = [...ENGINE_FLAGS, COMMAND, 'up', '--data', dataDir, '--json', ...words]
-    this.#child = spawn(process.execPath, up, {
+    const [command = process.execPath, ...rest] = [...within, process.execPath, ...up]
+    this.#child = spawn(command, rest, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env }
     })

@@ -16,6 +16,8 @@ const execute = promisify(execFile)
 const COMMAND_TIMEOUT_MS = 60_000
 const UP_TIMEOUT_MS = 60_000
 const STDERR_LENGTH_MAX = 4_096
+/** A hardware address that no interface has. */
+const NOBODY = '02:00:00:00:00:00'
 
 /** @returns why this machine can't have network namespaces of its own, or undefined when it can. */
 export async function whyNoNamespaces(): Promise<string | undefined> {
@@ -68,6 +70,24 @@ export class Lan implements AsyncDisposable {
 
   dirOf(index: number): string {
     return join(this.root, String(index))
+  }
+
+  /** What a command is given to so that it runs on machine `index`; it becomes that command. */
+  within(index: number): string[] {
+    return ['ip', 'netns', 'exec', this.#nameOf(index)]
+  }
+
+  /** From now on nothing that `from` sends gets to `to`, and nobody is told. One way only. */
+  async cut(from: number, to: number): Promise<void> {
+    const nowhere = ['lladdr', NOBODY, 'nud', 'permanent', 'dev', 'lan']
+    const words = ['neigh', 'replace', this.addressOf(to), ...nowhere]
+    await execute('ip', ['-n', this.#nameOf(from), ...words])
+  }
+
+  /** Ends a cut. */
+  async mend(from: number, to: number): Promise<void> {
+    const words = ['neigh', 'delete', this.addressOf(to), 'dev', 'lan']
+    await execute('ip', ['-n', this.#nameOf(from), ...words])
   }
 
   /** Starts `atoll up` on machine `index` and waits until it serves. */
@@ -144,11 +164,14 @@ export class Lan implements AsyncDisposable {
     return name
   }
 
+  #nameOf(index: number): string {
+    return `${this.#prefix}-${index}`
+  }
+
   /** Arguments of `ip` that run `atoll` on machine `index`; `ip` becomes that process itself. */
   #inside(index: number, words: readonly string[]): string[] {
-    const namespace = `${this.#prefix}-${index}`
     const command = [process.execPath, COMMAND, ...words, '--data', this.dirOf(index)]
-    return ['netns', 'exec', namespace, ...command]
+    return [...this.within(index).slice(1), ...command]
   }
 
   async #kill(child: ChildProcess): Promise<void> {
