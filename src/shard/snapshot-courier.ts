@@ -153,6 +153,7 @@ export class SnapshotCourier {
       await install.abort()
       throw error
     }
+    this.#log.debug('snapshot.received', { group, peer })
     replica.offerSnapshot(message, install, note)
   }
 

@@ -26,6 +26,7 @@ const ACTS: ReadonlySet<Fault> = new Set<Fault>([
   'flapping',
   'disconnect',
   'kill',
+  'blackout',
   'stop',
   'pause',
   'wipe',
@@ -177,6 +178,9 @@ export class Nemesis {
         return this.#disconnect(node)
       case 'kill':
         return this.#off(node, () => node.kill())
+      case 'blackout':
+        for (const one of running) this.#off(one, () => one.kill())
+        return undefined
       case 'stop':
         return this.#off(node, () => void this.#world.stop(node))
       case 'pause':

@@ -18,6 +18,7 @@ const FAULTS = [
   'disconnect',
   // Machines and disks.
   'kill',
+  'blackout',
   'stop',
   'pause',
   'wipe',
@@ -39,7 +40,9 @@ const FAULTS = [
   'late-news',
   'wrong-news',
   'transfer',
-  'short-logs'
+  'short-logs',
+  // Many commands at once.
+  'bursts'
 ] as const
 
 export type Fault = (typeof FAULTS)[number]

@@ -61,7 +61,7 @@ class Simulation {
       seed: plan.seed,
       clock: world.clock,
       shardsOf: shards,
-      options: { kvClients: 3, keys: 4, lockClients: 2, locks: 2, pauseMsMax: 500, ttlMs: 2_000 }
+      options: { kvClients: 3, keys: 4, lockClients: 2, locks: 2, pauseMsMax: 200, ttlMs: 2_000 }
     })
     const random = streamOf(plan.seed, 'tally')
     this.#tallies = [0, 1].map((number) => new Tally(number, { world, random, shards }))
@@ -92,7 +92,7 @@ class Simulation {
     const { clock } = this.#world
     await this.#begin()
     this.#workload.start()
-    for (const tally of this.#tallies) tally.start(2, 2)
+    for (const tally of this.#tallies) tally.start({ clients: 2, watchers: 2, readers: 1 })
     this.#nemesis.start()
     const endMs = clock.monotonicMs() + this.#plan.chaosMs
     while (clock.monotonicMs() < endMs) await this.#step()

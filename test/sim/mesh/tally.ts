@@ -5,7 +5,7 @@
 import { sleep } from '../../../src/base/clock.ts'
 import { isMeshError } from '../../../src/base/errors.ts'
 import { fromUtf8, utf8 } from '../../../src/base/bytes.ts'
-import type { Random } from '../../../src/base/random.ts'
+import { chance, type Random } from '../../../src/base/random.ts'
 import { TXN } from '../../../src/core/machine/kv.ts'
 import { GET } from '../../../src/core/machine/own-queries.ts'
 import { spanOfKey } from '../../../src/core/machine/space.ts'
@@ -14,7 +14,9 @@ import type { Shards } from '../../../src/shard/shards.ts'
 import { demand } from '../raft/violation.ts'
 import type { MeshWorld } from './world.ts'
 
-const PAUSE_MS_MAX = 600
+const PAUSE_MS_MAX = 400
+/** More than a node may have under way with one session. */
+const BURST_COUNT = 220
 const TIMEOUT_MS = 3_000
 const WATCH_MS = 2_000
 /** Nothing was done, and nothing will be. */
@@ -34,6 +36,7 @@ export class Tally {
   readonly #acknowledged = new Set<string>()
   readonly #unknown = new Set<string>()
   readonly #watches: string[][] = []
+  readonly #stale: { readonly at: number; readonly id: string }[] = []
   readonly #work: Promise<void>[] = []
   #isStopped = false
 
@@ -43,8 +46,9 @@ export class Tally {
     this.key = utf8(`tally-${number}/count`)
   }
 
-  start(clients: number, watchers: number): void {
+  start({ clients, watchers, readers }: Record<'clients' | 'watchers' | 'readers', number>): void {
     for (let client = 0; client < clients; client++) this.#begin(this.#count(client))
+    for (let reader = 0; reader < readers; reader++) this.#begin(this.#readStale())
     for (let watcher = 0; watcher < watchers; watcher++) {
       const seen: string[] = []
       this.#watches.push(seen)
@@ -86,6 +90,9 @@ export class Tally {
       const isAsked = this.#acknowledged.has(id) || this.#unknown.has(id)
       demand('ExactlyOnce', isAsked, `${id} of ${name} was refused and done`)
     }
+    for (const { at, id } of this.#stale) {
+      demand('StaleReads', all[at - 1] === id, `change ${at} of ${name} was read as ${id}`)
+    }
     for (const seen of this.#watches) {
       const isStart = seen.every((id, place) => id === all[place])
       demand(
@@ -98,17 +105,44 @@ export class Tally {
 
   async #count(client: number): Promise<void> {
     const { world, random, shards } = this.#parts
+    const hasBursts = world.plan.faults.has('bursts')
     for (let number = 1; !this.#isStopped; number++) {
       await sleep(world.clock, random.below(PAUSE_MS_MAX))
-      const id = `${client}.${number}`
-      const success = [{ kind: 'put', key: this.key, value: utf8(id), lease: 0 }] as const
-      const txn = { compares: [], success, failure: [] }
+      const count = hasBursts && chance(random, 1, 40) ? BURST_COUNT : 1
+      // All of a burst through one node.
+      const asked = count === 1 ? shards : once(shards)
+      const puts = Array.from({ length: count }, async (_, place) => {
+        await this.#put(count === 1 ? `${client}.${number}` : `${client}.${number}.${place}`, asked)
+      })
+      await Promise.all(puts)
+    }
+  }
+
+  async #put(id: string, shards: () => Shards): Promise<void> {
+    const success = [{ kind: 'put', key: this.key, value: utf8(id), lease: 0 }] as const
+    const txn = { compares: [], success, failure: [] }
+    try {
+      await shards().execute({ space: this.#space }, TXN, txn, { timeoutMs: TIMEOUT_MS })
+      this.#acknowledged.add(id)
+    } catch (error) {
+      if (!isMeshError(error)) throw error
+      if (!REFUSALS.includes(error.code)) this.#unknown.add(id)
+    }
+  }
+
+  /** What a replica shows without asking anybody was so at some time. */
+  async #readStale(): Promise<void> {
+    const { world, random, shards } = this.#parts
+    const asked = { area: AREAS.kv, key: this.key, revision: undefined }
+    const options = { isStale: true, timeoutMs: TIMEOUT_MS }
+    while (!this.#isStopped) {
+      await sleep(world.clock, random.below(PAUSE_MS_MAX))
       try {
-        await shards().execute({ space: this.#space }, TXN, txn, { timeoutMs: TIMEOUT_MS })
-        this.#acknowledged.add(id)
+        const { result } = await shards().query({ space: this.#space }, GET, asked, options)
+        const { entry } = result
+        if (entry !== undefined) this.#stale.push({ at: entry.version, id: fromUtf8(entry.value) })
       } catch (error) {
         if (!isMeshError(error)) throw error
-        if (!REFUSALS.includes(error.code)) this.#unknown.add(id)
       }
     }
   }
@@ -132,6 +166,18 @@ export class Tally {
         if (!isMeshError(error)) throw error
         await sleep(world.clock, 100)
       }
+    }
+  }
+}
+
+/** Drawn once, it stays the same. */
+function once(shards: () => Shards): () => Shards {
+  try {
+    const found = shards()
+    return () => found
+  } catch (error) {
+    return () => {
+      throw error
     }
   }
 }

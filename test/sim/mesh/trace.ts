@@ -62,6 +62,7 @@ export class Trace {
       const words = Object.entries(fields).map(([name, value]) => `${name}=${say(String(value))}`)
       this.said(node, `${event} ${words.join(' ')}`)
     }
-    return { debug: () => {}, info: write, warn: write, error: write }
+    const hint = (event: string): void => this.listener?.(node, `${node} ${event}`)
+    return { debug: hint, info: write, warn: write, error: write }
   }
 }
