@@ -4,6 +4,7 @@ export { createNode, type LocalNode } from './node/create-node.ts'
 export type { Node, NodeEvents, PeerEvent } from './node/node.ts'
 export type { MemberStatus, NodeStatus } from './node/status.ts'
 export type { ScrubOutcome } from './node/colleagues.ts'
+export type { GroupsReport, GroupStatus, Recovery } from './node/shard-groups.ts'
 export type { NodeOptions } from './node/options.ts'
 export { readUnchangedFile } from './node/file-source.ts'
 export type {

@@ -67,7 +67,7 @@ export type GroupReplica = {
   readonly problem: string
 }
 
-export type GroupMemberRole = {
+type GroupMemberRole = {
   readonly peer: PeerId
   readonly replica: number
   readonly isVoter: boolean

@@ -153,7 +153,7 @@ describe('a group without its majority', () => {
           await clock.run(refound(peer.layer.host, { group, generation }))
         }
         await clock.advance(3_000)
-      }
+      } while (lostGroups(mesh).length > 0)
 
       await mesh.until(() => mesh.isSettled())
       for (const { layer } of left) {
