@@ -23,11 +23,15 @@ export async function connectToNode(dataDir: string): Promise<ApiClient> {
   return new ApiClient(dataDir, api)
 }
 
+/** Where a node serves its API. */
+type ApiPlace = Pick<ApiFile, 'url' | 'token'> & Partial<ApiFile>
+
 export class ApiClient {
   readonly #dataDir: string
-  readonly #api: ApiFile
+  readonly #api: ApiPlace
 
-  constructor(dataDir: string, api: ApiFile) {
+  /** @param dataDir where the node lives, for messages */
+  constructor(dataDir: string, api: ApiPlace) {
     this.#dataDir = dataDir
     this.#api = api
   }

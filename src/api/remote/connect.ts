@@ -8,8 +8,10 @@ import { readApiFile } from '../../node/data-folder.ts'
 import { systemClock } from '../../node/system-clock.ts'
 import { Kv } from '../../services/kv/kv.ts'
 import { Locks } from '../../services/locks/locks.ts'
+import { ApiClient } from '../http-client.ts'
 import { openConnection } from './connection-client.ts'
 import type { ApiAddress } from './connection-client.ts'
+import { RemoteFiles } from './remote-files.ts'
 import { RemoteShards } from './remote-shards.ts'
 
 const CONNECT_MS: number = 10 * SECOND_MS
@@ -28,13 +30,15 @@ export type ConnectOptions = (
 export class RemoteNode {
   readonly kv: Kv
   readonly locks: Locks
+  readonly files: RemoteFiles
   readonly #shards: RemoteShards
 
   /** Made by {@link connect}. */
-  constructor(shards: RemoteShards, log: Logger) {
+  constructor(shards: RemoteShards, log: Logger, files: RemoteFiles) {
     const components = { shards, clock: systemClock, log }
     this.kv = new Kv(components)
     this.locks = new Locks(components)
+    this.files = files
     this.#shards = shards
   }
 
@@ -79,10 +83,16 @@ export async function connect(options: ConnectOptions): Promise<RemoteNode> {
   try {
     const signals = options.signal === undefined ? [] : [options.signal]
     const first = await open({ signal: AbortSignal.any([late.signal, ...signals]) })
-    return new RemoteNode(new RemoteShards({ open, clock: systemClock, log }, first), log)
+    const shards = new RemoteShards({ open, clock: systemClock, log }, first)
+    return new RemoteNode(shards, log, new RemoteFiles(async () => await clientOf(options)))
   } finally {
     timer.cancel()
   }
+}
+
+async function clientOf(options: ConnectOptions): Promise<ApiClient> {
+  const { api: url, token } = await addressOf(options)
+  return new ApiClient('dataDir' in options ? options.dataDir : url, { url, token })
 }
 
 async function addressOf(options: ConnectOptions): Promise<ApiAddress> {
