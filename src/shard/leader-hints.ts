@@ -62,7 +62,9 @@ export class LeaderHints {
     const { members, leader, owners, others, isReachable } = this.#sources
     const first = [this.#told.get(group), leader(group)].filter((peer) => peer !== undefined)
     const known = new Set([...first, ...members(group), ...owners(group)])
-    const all = known.size === 0 ? others() : [...known]
+    // What is known here may be of long ago: then the others are asked too.
+    const isOld = [...known].every((peer) => this.#isAvoided(peer) || !isReachable(peer))
+    const all = isOld ? [...new Set([...known, ...others()])] : [...known]
     const rank = (peer: PeerId): number =>
       (this.#isAvoided(peer) ? 2 : 0) + (isReachable(peer) ? 0 : 1)
     return all.toSorted((a, b) => rank(a) - rank(b))
