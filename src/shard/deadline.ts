@@ -47,19 +47,21 @@ export class Deadline {
 
   /**
    * @param last why the last attempt failed
+   * @param isLeaderless no leader is heard here, so an attempt that nobody answered hadn't one either
    * @throws the caller's or the node's reason; no-quorum or timeout when the time is over
    */
-  throwIfEnded(last: MeshError | undefined): void {
+  throwIfEnded(last: MeshError | undefined, isLeaderless = false): void {
     const { signal } = this.#ended
     if (!signal.aborted) return
     if (!this.#isOver) throw signal.reason as Error
     const within = `within ${this.#timeoutMs} ms`
-    if (last === undefined || last.code === 'timeout') {
+    const isUnanswered = last === undefined || last.code === 'timeout'
+    if (isUnanswered && !isLeaderless) {
       throw new MeshError('timeout', `No answer of the shard ${within}; it may have been done`)
     }
-    if (last.code === 'overloaded') throw last
+    if (last?.code === 'overloaded') throw last
     const problem = `no leader with a majority of the replicas was found ${within}`
-    const reason = `${problem} (${last.message})`
+    const reason = `${problem} (${last?.message ?? 'none is heard here'})`
     throw new MeshError('no-quorum', `The shard doesn't answer: ${reason}`, { cause: last })
   }
 

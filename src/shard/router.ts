@@ -181,13 +181,13 @@ export class Router implements Shards {
   /** Asks until somebody answers, or the deadline passes. */
   async #retried(group: number, call: ShardCall, attempts: Attempts): Promise<ShardResult> {
     const { deadline, isRead } = attempts
-    const { clock, hints } = this.#parts
+    const { clock, hints, server } = this.#parts
     let last: MeshError | undefined
     for (let attempt = 0, misses = 0; ;) {
-      deadline.throwIfEnded(last)
+      deadline.throwIfEnded(last, server.isLeaderless(group))
       const peer = this.#pick(group, call, isRead, attempt)
       const result = peer === undefined ? nobody(group) : await this.#attempt(peer, call, attempts)
-      deadline.throwIfEnded(last)
+      deadline.throwIfEnded(last, server.isLeaderless(group))
       if (!(result instanceof MeshError)) {
         if (peer !== undefined && !isRead) hints.learn(group, peer)
         return result

@@ -58,6 +58,11 @@ export class ShardServer {
     return this.has(group) && this.#parts.host.replica(group)?.isLed === true
   }
 
+  /** Whether there is a replica here that hears no leader. */
+  isLeaderless(group: number): boolean {
+    return this.has(group) && !this.isLed(group)
+  }
+
   leads(group: number): boolean {
     return this.#parts.host.replica(group)?.isLeader === true
   }

@@ -144,7 +144,10 @@ describe('three nodes', () => {
 
   // One that fails leaves nodes behind that don't run.
   beforeEach(async () => {
-    for (const index of [0, 1, 2]) if (!mesh.at(index).isRunning) await mesh.start(index)
+    for (const index of [0, 1, 2]) {
+      mesh.at(index).signal('SIGCONT')
+      if (!mesh.at(index).isRunning) await mesh.start(index)
+    }
     await whole(mesh, 0, 3)
   })
 
@@ -220,31 +223,36 @@ describe('three nodes', () => {
     }
   }
 
-  it('majority away: writes and reads fail with no-quorum in time, stale reads go on, then all is well', async () => {
-    const { kv } = at(0)
-    const keys = Array.from({ length: 40 }, (_, number) => `majority-${number}/key`)
-    await Promise.all(keys.map(async (key) => await kv.put(key, 'before')))
-    await until('node 0 has all', 10_000, async () => {
-      const found = await Promise.all(keys.map(async (key) => await kv.get(key, { stale: true })))
-      return found.every((entry) => entry !== undefined)
-    })
-    await Promise.all([mesh.at(1).kill(), mesh.at(2).kill()])
+  it.each(['killed', 'stopped'])(
+    'majority %s: writes and reads fail with no-quorum in time, stale reads go on, then all is well',
+    async (how) => {
+      const { kv } = at(0)
+      const keys = Array.from({ length: 40 }, (_, number) => `${how}-${number}/key`)
+      await Promise.all(keys.map(async (key) => await kv.put(key, 'before')))
+      await until('node 0 has all', 10_000, async () => {
+        const found = await Promise.all(keys.map(async (key) => await kv.get(key, { stale: true })))
+        return found.every((entry) => entry !== undefined)
+      })
+      if (how === 'killed') await Promise.all([mesh.at(1).kill(), mesh.at(2).kill()])
+      else for (const index of [1, 2]) mesh.at(index).signal('SIGSTOP')
 
-    const refusals = keys.flatMap((key) => [
-      refusalOf(async () => await kv.put(key, 'meanwhile', { timeoutMs: TIMEOUT_MS })),
-      refusalOf(async () => await kv.get(key, { timeoutMs: TIMEOUT_MS }))
-    ])
-    for (const { code, tookMs } of await Promise.all(refusals)) {
-      expect(code).toBe('no-quorum')
-      expect(tookMs).toBeLessThan(TIMEOUT_MS + 1_500)
+      const refusals = keys.flatMap((key) => [
+        refusalOf(async () => await kv.put(key, 'meanwhile', { timeoutMs: TIMEOUT_MS })),
+        refusalOf(async () => await kv.get(key, { timeoutMs: TIMEOUT_MS }))
+      ])
+      for (const { code, tookMs } of await Promise.all(refusals)) {
+        expect(code).toBe('no-quorum')
+        expect(tookMs).toBeLessThan(TIMEOUT_MS + 1_500)
+      }
+      for (const key of keys) expect((await kv.get(key, { stale: true }))?.text()).toBe('before')
+
+      if (how === 'killed') await Promise.all([mesh.start(1), mesh.start(2)])
+      else for (const index of [1, 2]) mesh.at(index).signal('SIGCONT')
+      await whole(mesh, 0, 3)
+      await Promise.all(keys.map(async (key) => await kv.put(key, 'after')))
+      for (const key of keys) expect((await at(1).kv.get(key))?.text()).toBe('after')
     }
-    for (const key of keys) expect((await kv.get(key, { stale: true }))?.text()).toBe('before')
-
-    await Promise.all([mesh.start(1), mesh.start(2)])
-    await whole(mesh, 0, 3)
-    await Promise.all(keys.map(async (key) => await kv.put(key, 'after')))
-    for (const key of keys) expect((await at(1).kv.get(key))?.text()).toBe('after')
-  })
+  )
 
   it.each(['log', 'state'])(
     'a byte flipped in the %s of a node: never served, and rebuilt by itself',

@@ -52,6 +52,18 @@ describe('a deadline', () => {
     one[Symbol.dispose]()
   })
 
+  it.each([
+    [undefined, 'no-quorum'],
+    ['timeout', 'no-quorum'],
+    ['overloaded', 'overloaded']
+  ] as const)('says, where no leader is heard: after %s it is %s', async (last, code) => {
+    const one = deadline()
+    await clock.advance(1_000)
+    const before = last === undefined ? undefined : error(last)
+    expect(() => one.throwIfEnded(before, true)).toThrow(expect.objectContaining({ code }))
+    one[Symbol.dispose]()
+  })
+
   it.each(['the caller', 'the node'])('ends with the reason of %s', async (who) => {
     const reason = new Error(who)
     const source = who === 'the node' ? stopping : caller
