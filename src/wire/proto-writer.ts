@@ -2,20 +2,30 @@
 // rest goes through `proto.ts`. (protobuf.dev, "Encoding"; test/wire/raft.test.ts holds it to the
 // schema.)
 
+import { KIB } from '../base/units.ts'
 import { malformed } from './proto.ts'
 
 const VARINT = 0
 const LENGTH_DELIMITED = 2
 const LOW_BITS = 0x80
 
+/** An array of its own costs more than a small message; so messages stand in larger ones. */
+const SLAB_BYTES: number = 64 * KIB
+
+let slab: Uint8Array = new Uint8Array(SLAB_BYTES)
+let slabUsed = 0
+
 /** Writes fields one after another. Fields of the default value are left out, as proto3 does. */
 export class ProtoWriter {
-  #bytes: Uint8Array
-  #length = 0
+  /** A slab, of which the part from `#start` to `#limit` is this writer's. */
+  #bytes: Uint8Array = slab
+  #start = 0
+  #end = 0
+  #limit = 0
 
   /** @param bytesExpected room to begin with; it grows */
   constructor(bytesExpected = 128) {
-    this.#bytes = new Uint8Array(bytesExpected)
+    this.#take(bytesExpected)
   }
 
   uint(field: number, value: number): void {
@@ -38,8 +48,8 @@ export class ProtoWriter {
     this.#varint(field * 8 + LENGTH_DELIMITED)
     this.#varint(value.length)
     this.#reserve(value.length)
-    this.#bytes.set(value, this.#length)
-    this.#length += value.length
+    this.#bytes.set(value, this.#end)
+    this.#end += value.length
   }
 
   packed(field: number, values: readonly number[]): void {
@@ -49,27 +59,52 @@ export class ProtoWriter {
     this.bytes(field, inner.finish())
   }
 
-  /** @returns what was written; a view that nobody else has. */
+  /** @returns what was written; a view of bytes that nobody writes to. Nothing more can be added. */
   finish(): Uint8Array {
-    return this.#bytes.subarray(0, this.#length)
+    // What it didn't need is the next one's, unless somebody begins behind it.
+    if (this.#isLast) slabUsed = this.#end
+    this.#limit = this.#end
+    return this.#bytes.subarray(this.#start, this.#end)
   }
 
   #varint(value: number): void {
     this.#reserve(8)
     let rest = value
     while (rest >= LOW_BITS) {
-      this.#bytes[this.#length++] = (rest % LOW_BITS) + LOW_BITS
+      this.#bytes[this.#end++] = (rest % LOW_BITS) + LOW_BITS
       rest = Math.floor(rest / LOW_BITS)
     }
-    this.#bytes[this.#length++] = rest
+    this.#bytes[this.#end++] = rest
+  }
+
+  get #isLast(): boolean {
+    return this.#bytes === slab && this.#limit === slabUsed
   }
 
   #reserve(more: number): void {
-    const needed = this.#length + more
-    if (needed <= this.#bytes.length) return
-    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2))
-    grown.set(this.#bytes.subarray(0, this.#length))
-    this.#bytes = grown
+    const needed = this.#end + more
+    if (needed <= this.#limit) return
+    if (this.#isLast && needed <= slab.length) {
+      this.#limit = needed
+      slabUsed = needed
+      return
+    }
+    const written = this.#bytes.subarray(this.#start, this.#end)
+    this.#take(2 * (written.length + more))
+    this.#bytes.set(written, this.#start)
+    this.#end += written.length
+  }
+
+  #take(length: number): void {
+    if (slabUsed + length > slab.length) {
+      slab = new Uint8Array(Math.max(SLAB_BYTES, length))
+      slabUsed = 0
+    }
+    this.#bytes = slab
+    this.#start = slabUsed
+    this.#end = slabUsed
+    slabUsed += length
+    this.#limit = slabUsed
   }
 }
 
@@ -84,14 +119,59 @@ export type ProtoField =
  *
  * @throws invalid-data for bytes that are no message, or a number beyond the safe integers
  */
-export function* readFields(bytes: Uint8Array, what: string): Generator<ProtoField, void> {
-  let offset = 0
-  const varint = (): number => {
+export function readFields(bytes: Uint8Array, what: string): Iterable<ProtoField> {
+  return new FieldReader(bytes, what)
+}
+
+/** Not a generator, which would make one more object for each field, and is slower. */
+class FieldReader implements Iterable<ProtoField>, Iterator<ProtoField> {
+  readonly #bytes: Uint8Array
+  readonly #what: string
+  readonly #result: { done: boolean; value: ProtoField | undefined } = {
+    done: false,
+    value: undefined
+  }
+  #offset = 0
+
+  constructor(bytes: Uint8Array, what: string) {
+    this.#bytes = bytes
+    this.#what = what
+  }
+
+  [Symbol.iterator](): this {
+    return this
+  }
+
+  next(): IteratorResult<ProtoField> {
+    const result = this.#result
+    result.done = this.#offset >= this.#bytes.length
+    result.value = result.done ? undefined : this.#read()
+    return result as IteratorResult<ProtoField>
+  }
+
+  #read(): ProtoField {
+    const bytes = this.#bytes
+    const tag = this.#varint()
+    const field = Math.floor(tag / 8)
+    if (field === 0) throw malformed(this.#what, 'a field has no number')
+    const kind = tag % 8
+    if (kind === VARINT) return { field, kind: 'number', number: this.#varint() }
+    if (kind !== LENGTH_DELIMITED) {
+      throw malformed(this.#what, `field ${field} is of no kind that is used here`)
+    }
+    const length = this.#varint()
+    const from = this.#offset
+    if (length > bytes.length - from) throw malformed(this.#what, 'a field is cut off')
+    this.#offset = from + length
+    return { field, kind: 'bytes', bytes: bytes.subarray(from, this.#offset) }
+  }
+
+  #varint(): number {
     let value = 0
     let factor = 1
     for (let count = 0; count < 8; count++) {
-      const byte = bytes[offset++]
-      if (byte === undefined) throw malformed(what, 'it is cut off')
+      const byte = this.#bytes[this.#offset++]
+      if (byte === undefined) throw malformed(this.#what, 'it is cut off')
       value += (byte % LOW_BITS) * factor
       if (byte < LOW_BITS) {
         if (!Number.isSafeInteger(value)) break
@@ -99,23 +179,7 @@ export function* readFields(bytes: Uint8Array, what: string): Generator<ProtoFie
       }
       factor *= LOW_BITS
     }
-    throw malformed(what, 'a number is out of range')
-  }
-  while (offset < bytes.length) {
-    const tag = varint()
-    const field = Math.floor(tag / 8)
-    const kind = tag % 8
-    if (field === 0) throw malformed(what, 'a field has no number')
-    if (kind === VARINT) {
-      yield { field, kind: 'number', number: varint() }
-    } else if (kind === LENGTH_DELIMITED) {
-      const length = varint()
-      if (length > bytes.length - offset) throw malformed(what, 'a field is cut off')
-      yield { field, kind: 'bytes', bytes: bytes.subarray(offset, offset + length) }
-      offset += length
-    } else {
-      throw malformed(what, `field ${field} is of no kind that is used here`)
-    }
+    throw malformed(this.#what, 'a number is out of range')
   }
 }
 
