@@ -208,6 +208,7 @@ describe('commands', () => {
       members,
       layout: { version: count, hash: expect.stringMatching(/^[0-9a-f]+$/) },
       blocks: { count, bytes: count, underReplicated: 0, missing: 0, pendingMoves: count },
+      shards: { count: 33, led: count, ledHere: count },
       failuresTolerated: 1
     })
     expect(members.toSorted((a, b) => (a.name < b.name ? -1 : 1))).toEqual(
