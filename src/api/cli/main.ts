@@ -68,7 +68,7 @@ function explainUsage(error: CommanderError): number {
 
 function build(context: CommandContext): Command {
   const program = new Command('atoll')
-    .description('A few machines as one: store files on a mesh with no master.')
+    .description('A few machines as one: files, keys and locks on a mesh with no master.')
     .version(AGENT.replace('atoll/', ''))
     .exitOverride()
     .configureOutput({ outputError: () => {} }) // explainUsage does it, in one line.
@@ -76,7 +76,7 @@ function build(context: CommandContext): Command {
     .addHelpText(
       'after',
       '\nTwo machines:\n  atoll up                      on the first; it prints the line for the others\n' +
-        '  atoll join /ip4/…/tcp/…       on every other\n  atoll put FILE; atoll get CID on any'
+        '  atoll join /ip4/…/tcp/…       on every other\n  atoll put FILE DIR/NAME; atoll get DIR/NAME on any'
     )
   registerUp(program, context)
   registerFiles(program, context)
