@@ -50,8 +50,6 @@ export class Nemesis {
   /** Bumped by every partition, so that an earlier one doesn't end it. */
   #partitions = 0
   #isOver = false
-  /** Its disk was damaged since all was well. */
-  #damaged: MeshNode | undefined
   readonly #leaving = new Set<MeshNode>()
 
   constructor(world: MeshWorld) {
@@ -279,13 +277,9 @@ export class Nemesis {
     })
   }
 
-  /** Only what a group can bear: one disk, until everything is where it should be again. */
+  /** Only what a group can bear: one disk, and no other before all is as it should be again. */
   #damage(node: MeshNode, kind: 'wipe' | 'flipped-log' | 'flipped-state'): void {
-    const isWell = unsettled(this.#world) === undefined
-    if (isWell) this.#damaged = undefined
-    if ((this.#damaged !== undefined && this.#damaged !== node) || this.#leaving.size > 0) return
-    if (this.#world.members.size < 3 || (this.#damaged === undefined && !isWell)) return
-    this.#damaged = node
+    if (this.#world.members.size < 3 || unsettled(this.#world) !== undefined) return
     node.kill()
     this.#world.trace.note(`${node.name}: ${kind}`)
     if (kind === 'wipe') this.#wipe(node)
@@ -314,7 +308,7 @@ export class Nemesis {
 
   #leave(node: MeshNode): void {
     const { members, trace } = this.#world
-    if (members.size <= 2 || !members.has(node) || this.#damaged !== undefined) return
+    if (members.size <= 2 || !members.has(node)) return
     if (this.#leaving.size > 0) return
     trace.note(`${node.name} leaves`)
     this.#world.dismiss(node)

@@ -74,7 +74,8 @@ export function planOf(seed: number, faults?: ReadonlySet<Fault>): Plan {
   const random = streamOf(seed, 'plan')
   const nodeCount = [1, 2, 3, 3, 3, 3, 4, 4, 5][random.below(9)] as number
   const share = [15, 30, 60][random.below(3)] as number
-  const drawn = FAULTS.filter(() => chance(random, share, 100))
+  // Each by itself: what is added later leaves the others of a seed as they are.
+  const drawn = FAULTS.filter((kind) => chance(streamOf(seed, kind), share, 100))
   const kept = new Set(drawn.filter((kind) => faults === undefined || faults.has(kind)))
   const keptEntries = 1 + random.below(20)
   return {
