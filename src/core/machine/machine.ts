@@ -16,6 +16,7 @@ import { advance } from './machine-time.ts'
 import { capability } from './operation.ts'
 import type { AnyOperation, Service } from './operation.ts'
 import type { OrderedState } from './ordered-state.ts'
+import type { LogEntry, Outcome } from './outcome.ts'
 import { ownOperations } from './own-operations.ts'
 import { MachineReads } from './reads.ts'
 import { encodeMeta, readMeta } from './records.ts'
@@ -27,35 +28,6 @@ import { META_KEY, isCounted } from './state-keys.ts'
 import type { Area } from './state-keys.ts'
 import { Transaction } from './transaction.ts'
 import type { RevisionEvents } from './transaction.ts'
-
-/** A committed entry of the log. */
-export type LogEntry = {
-  readonly index: number
-  readonly term: number
-  /** A command; empty for entries that are Raft's own. */
-  readonly bytes: Uint8Array
-}
-
-/** What became of an entry. */
-export type Outcome =
-  | {
-      readonly kind: 'applied'
-      readonly index: number
-      /** For the proposer; undefined for an entry without a command. */
-      readonly answer: Answer | undefined
-      /** The answer of the first time; nothing was done now. */
-      readonly isRepeated: boolean
-      /** For those who watch, in the order of revisions: leases that ended, then the command. */
-      readonly changes: readonly RevisionEvents[]
-    }
-  /** The state has it already: it was delivered again after a restart. */
-  | { readonly kind: 'skipped'; readonly index: number }
-  /**
-   * This program can't apply it and others may: going on would make this replica differ from them.
-   * Nothing of it is in the state, and nothing will be applied any more. The driver stops the
-   * replica, with the code version-mismatch; a newer program goes on from here.
-   */
-  | { readonly kind: 'halted'; readonly index: number; readonly error: MeshError }
 
 /** A replica's state machine. */
 export class Machine {

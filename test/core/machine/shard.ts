@@ -10,7 +10,7 @@ import type { Part, Txn, TxnResult } from '../../../src/core/machine/kv.ts'
 import { ACQUIRE, CANCEL, RELEASE } from '../../../src/core/machine/locks.ts'
 import type { AcquireResult, CancelResult } from '../../../src/core/machine/locks.ts'
 import { Machine } from '../../../src/core/machine/machine.ts'
-import type { LogEntry, Outcome } from '../../../src/core/machine/machine.ts'
+import type { LogEntry, Outcome } from '../../../src/core/machine/outcome.ts'
 import { MemoryState } from '../../../src/core/machine/memory-state.ts'
 import type { Operation } from '../../../src/core/machine/operation.ts'
 import {
