@@ -22,7 +22,7 @@ const VALUE_BYTES = 128
 const LEAD_IN_SHARE = 0.2
 
 /** @returns the name of the nth key of all that a bench uses */
-export function keyOf(number: number): string {
+function keyOf(number: number): string {
   return `space-${number % SPACES}/key-${Math.floor(number / SPACES) % KEYS_PER_SPACE}`
 }
 

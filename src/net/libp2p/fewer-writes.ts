@@ -15,14 +15,15 @@ export function withJoinedWrites<Components>(
 ): (components: Components) => ConnectionEncrypter {
   return (components) => {
     const encrypter = create(components)
-    const { secureInbound, secureOutbound } = encrypter
+    const secureInbound = encrypter.secureInbound.bind(encrypter)
+    const secureOutbound = encrypter.secureOutbound.bind(encrypter)
     encrypter.secureInbound = (connection, options) => {
       joinWrites(connection)
-      return secureInbound.call(encrypter, connection, options)
+      return secureInbound(connection, options)
     }
     encrypter.secureOutbound = (connection, options) => {
       joinWrites(connection)
-      return secureOutbound.call(encrypter, connection, options)
+      return secureOutbound(connection, options)
     }
     return encrypter
   }

@@ -28,7 +28,7 @@ export type Verdict =
   | { readonly kind: 'undecided'; readonly key: string; readonly text: string }
 
 /** More of one key take too long when something is wrong; use more keys. */
-export const OPERATIONS_PER_KEY_MAX = 2_000
+const OPERATIONS_PER_KEY_MAX = 2_000
 const STEPS_MAX = 5_000_000
 
 /** @returns the first key's verdict that isn't good, or that all are. */

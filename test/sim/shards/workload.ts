@@ -32,7 +32,7 @@ export type WorkloadOptions = KeyPoolOptions & {
   readonly pauseMsMax: number
 }
 
-export const WORKLOAD_DEFAULTS: WorkloadOptions = {
+const WORKLOAD_DEFAULTS: WorkloadOptions = {
   prefix: '',
   kvClients: 6,
   keys: 8,
@@ -75,7 +75,10 @@ export class ShardWorkload {
   start(): void {
     const { kvClients, lockClients } = this.#options
     const keys = new KeyPool(`${this.#options.prefix}space`, this.#options)
-    const locks = new KeyPool(`${this.#options.prefix}locks`, { ...this.#options, keys: this.#options.locks })
+    const locks = new KeyPool(`${this.#options.prefix}locks`, {
+      ...this.#options,
+      keys: this.#options.locks
+    })
     for (let number = 0; number < kvClients + lockClients; number++) {
       const parts = this.#partsOf(number)
       const client =
