@@ -40,6 +40,7 @@ export type HostParts = {
 }
 
 export class ShardHost implements ReplicaHost, ReplicaKeeper {
+  isLeaving = false
   readonly #parts: HostParts
   readonly #folder: GroupFolder
   readonly #turn: HostTurn
@@ -50,7 +51,6 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
   readonly #timers = new Set<Timer>()
   #isSilent = false
   #isRunning = false
-  #isLeaving = false
   #failure: MeshError | undefined
 
   /** Registers its protocols, so it is made before the network is started. */
@@ -110,6 +110,11 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     return [...this.#replicas.values()]
   }
 
+  /** Whether no group counts on a replica here: one that failed may still be a member. */
+  get isEmpty(): boolean {
+    return this.#folder.groups().every((group) => this.lastOf(group)?.isGone !== false)
+  }
+
   lastOf(group: number): LastReplica | undefined {
     return this.#folder.lastOf(group)
   }
@@ -121,7 +126,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
 
   /** Hands every leadership over, and takes none any more. @returns how many somebody takes */
   handOverAll(): number {
-    this.#isLeaving = true
+    this.isLeaving = true
     let count = 0
     for (const replica of this.replicas()) if (replica.handOver()) count += 1
     return count
@@ -182,10 +187,6 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
   }
 
   // What traffic asks for.
-
-  get isLeaving(): boolean {
-    return this.#isLeaving
-  }
 
   /** Begins a replica without any state, in place of an older one. */
   join(group: number, name: ReplicaName): void {

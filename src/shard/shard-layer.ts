@@ -151,7 +151,7 @@ export class ShardLayer {
   get isEmpty(): boolean {
     const { self } = this.#options
     const members = this.layouts.current()?.members ?? []
-    return !members.some(({ id }) => id === self) && [...this.host.replicas()].length === 0
+    return !members.some(({ id }) => id === self) && this.host.isEmpty
   }
 
   /** Hands leaderships over, where somebody takes them, and ends everything. Idempotent. */
