@@ -82,6 +82,8 @@ export class LayoutKeeper {
   /** @param remembered the layout of the last run */
   constructor(parts: LayoutKeeperParts, remembered: Uint8Array | undefined) {
     this.#parts = parts
+    // Nobody may wait for it.
+    this.#known.promise.catch(() => {})
     if (remembered !== undefined) this.#adopt(remembered)
   }
 
@@ -94,7 +96,7 @@ export class LayoutKeeper {
     return (this.#layout?.version ?? 0) > version ? this.#encoded : undefined
   }
 
-  /** Resolves when there is one. */
+  /** Resolves when there is one. @throws stopped */
   async known(): Promise<void> {
     await this.#known.promise
   }
@@ -128,6 +130,7 @@ export class LayoutKeeper {
 
   stop(): void {
     this.#isRunning = false
+    this.#known.reject(new MeshError('stopped', 'The node is stopping'))
     for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe()
     this.#periodTimer?.cancel()
     this.#pullTimer?.cancel()
