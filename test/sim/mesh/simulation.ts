@@ -34,6 +34,9 @@ export type Outcome = {
 const SETTLE_MS_MAX = 90_000
 /** A write that a healed mesh doesn't answer within this is a stall. */
 const ANSWER_MS_MAX = 5_000
+/** No client asks for long enough, or for so much, that these could be. */
+const WRONG_ERRORS =
+  /^(?:internal|invalid-data|invalid-argument|client-expired|compacted|too-large):/
 const STEP_MS = 100
 const CHECK_EVERY_STEPS = 5
 
@@ -154,10 +157,19 @@ class Simulation {
     await clock.run(Promise.all(this.#tallies.map((tally) => tally.stop())), 3 * ANSWER_MS_MAX)
     await clock.run(Promise.all(this.#tallies.map((tally) => tally.check())), 4 * ANSWER_MS_MAX)
     checker.check()
+    this.#checkErrors()
     const [problem] = this.#workload.problems()
     demand('Linearizability', problem === undefined, problem ?? '')
     await clock.run(Promise.all(world.running.map((node) => world.stop(node))), ANSWER_MS_MAX)
     if (world.failure !== undefined) throw world.failure
+  }
+
+  /** What clients were told are things that may happen to them. */
+  #checkErrors(): void {
+    for (const event of [...this.#workload.kv.events, ...this.#workload.locks.events]) {
+      if (event.event !== 'fail' && event.event !== 'unknown') continue
+      demand('RightErrors', !WRONG_ERRORS.test(event.reason), `a client was told ${event.reason}`)
+    }
   }
 
   /** Whoever is asked does what is asked, of every shard. */

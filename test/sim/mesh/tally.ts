@@ -3,7 +3,7 @@
 // same in the same order, whichever nodes they ask.
 
 import { sleep } from '../../../src/base/clock.ts'
-import { isMeshError } from '../../../src/base/errors.ts'
+import { isMeshError, type ErrorCode } from '../../../src/base/errors.ts'
 import { fromUtf8, utf8 } from '../../../src/base/bytes.ts'
 import { chance, type Random } from '../../../src/base/random.ts'
 import { TXN } from '../../../src/core/machine/kv.ts'
@@ -11,7 +11,7 @@ import { GET } from '../../../src/core/machine/own-queries.ts'
 import { spanOfKey } from '../../../src/core/machine/space.ts'
 import { AREAS } from '../../../src/core/machine/state-keys.ts'
 import type { Shards } from '../../../src/shard/shards.ts'
-import { demand } from '../raft/violation.ts'
+import { Violation, demand } from '../raft/violation.ts'
 import type { MeshWorld } from './world.ts'
 
 const PAUSE_MS_MAX = 400
@@ -19,8 +19,15 @@ const PAUSE_MS_MAX = 400
 const BURST_COUNT = 220
 const TIMEOUT_MS = 3_000
 const WATCH_MS = 2_000
-/** Nothing was done, and nothing will be. */
-const REFUSALS = ['invalid-argument', 'too-large', 'quota-exceeded']
+/** What may happen to a client; nobody knows then whether a command was done. */
+const EXPECTED: readonly ErrorCode[] = [
+  'no-quorum',
+  'timeout',
+  'overloaded',
+  'stopped',
+  'unreachable',
+  'not-leader'
+]
 
 export type TallyParts = {
   readonly world: MeshWorld
@@ -125,8 +132,8 @@ export class Tally {
       await shards().execute({ space: this.#space }, TXN, txn, { timeoutMs: TIMEOUT_MS })
       this.#acknowledged.add(id)
     } catch (error) {
-      if (!isMeshError(error)) throw error
-      if (!REFUSALS.includes(error.code)) this.#unknown.add(id)
+      checkError(error)
+      this.#unknown.add(id)
     }
   }
 
@@ -142,7 +149,7 @@ export class Tally {
         const { entry } = result
         if (entry !== undefined) this.#stale.push({ at: entry.version, id: fromUtf8(entry.value) })
       } catch (error) {
-        if (!isMeshError(error)) throw error
+        checkError(error)
       }
     }
   }
@@ -163,7 +170,7 @@ export class Tally {
         }
         revision = Math.max(revision, page.next)
       } catch (error) {
-        if (!isMeshError(error)) throw error
+        checkError(error)
         await sleep(world.clock, 100)
       }
     }
@@ -180,4 +187,11 @@ function once(shards: () => Shards): () => Shards {
       throw error
     }
   }
+}
+
+/** @throws what no client should be told */
+function checkError(error: unknown): void {
+  if (!isMeshError(error)) throw error
+  if (EXPECTED.includes(error.code)) return
+  throw new Violation('RightErrors', `a client was told ${error.code}: ${error.message}`)
 }
