@@ -107,6 +107,8 @@ function etcdTarget(client: EtcdClient): KvTarget {
   }
 }
 
+// Whoever started it is gone.
+process.on('disconnect', () => process.exit(0))
 process.on('message', (request: KvRequest) => {
   perform(request)
     .catch((error: unknown): KvAnswer => ({ error: String(error) }))
