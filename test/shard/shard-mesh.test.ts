@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { utf8, fromUtf8 } from '../../src/base/bytes.ts'
 import { TXN } from '../../src/core/machine/kv.ts'
 import { GET } from '../../src/core/machine/own-queries.ts'
-import { AREAS } from '../../src/core/machine/state-keys.ts'
+import { AREAS, META_KEY } from '../../src/core/machine/state-keys.ts'
 import type { ShardLayer } from '../../src/shard/shard-layer.ts'
 import { ShardMesh } from './shard-mesh.ts'
 
@@ -149,6 +149,65 @@ describe('a mesh of five, three replicas for each group', () => {
     first!.isMember = false
     expect([...first!.layer.host.replicas()]).toHaveLength(2)
     await mesh.until(() => first!.layer.isEmpty)
+    await mesh.stop()
+  })
+
+  it('goes on elsewhere while the log of a node is stuck', async () => {
+    const mesh = await started(6)
+    const { clock } = mesh
+    for (const [round, peer] of mesh.peers.entries()) {
+      const led = [...peer.layer.host.replicas()].filter(({ isLeader }) => isLeader)
+      const other = mesh.peers[(round + 1) % 5]!
+      peer.logStore.faults.stall()
+      const startMs = clock.monotonicMs()
+      for (let key = 0; key < 8; key++)
+        await clock.run(put(other.layer, `space-${key}/x`, `${round}`))
+      expect(clock.monotonicMs() - startMs).toBeLessThan(5_000)
+      await clock.advance(5_000)
+      for (const { group, id } of led) {
+        const replica = peer.layer.host.replica(group)
+        expect([group, replica?.id, replica?.isLeader]).toEqual([group, id, false])
+      }
+      peer.logStore.faults.resume()
+      await mesh.until(() => mesh.isSettled())
+      for (let key = 0; key < 8; key++) {
+        expect(await clock.run(get(peer.layer, `space-${key}/x`))).toBe(`${round}`)
+      }
+    }
+    await mesh.stop()
+  })
+
+  it('loses nothing by a layout, or a state, that it cannot read', async () => {
+    const mesh = await started(7)
+    const { clock } = mesh
+    const [first, second] = mesh.peers
+    const before = first!.layer.layouts.current()?.version
+    const garbage = [
+      { kind: 'put', key: utf8('layout'), value: utf8('of a newer program'), lease: 0 }
+    ] as const
+    const txn = { compares: [], success: garbage, failure: [] }
+    await clock.run(
+      first!.layer.router.execute({ shard: 'system', space: utf8('layout') }, TXN, txn)
+    )
+    await clock.advance(2_000)
+    for (const { layer } of mesh.peers) expect(layer.layouts.current()?.version).toBe(before)
+    expect(mesh.isSettled()).toBe(true)
+
+    await clock.run(put(second!.layer, 'space-1/x', '1'))
+    const shard = second!.layer.router.shardOf(utf8('space-1'))
+    const victim = mesh.peers.find(
+      ({ layer }) => layer.host.replica(shard + 1)?.isLeader === false
+    )!
+    const { id, state } = victim.layer.host.replica(shard + 1)!
+    state.put(META_KEY, utf8('of a newer program'))
+    state.commit()
+    await clock.run(state.flushed())
+    await clock.run(victim.kill())
+    await clock.run(victim.start())
+    expect(victim.layer.host.replica(shard + 1)).toBeUndefined()
+    expect(victim.layer.host.lastOf(shard + 1)).toMatchObject({ id, isGone: false })
+    expect(victim.layer.host.failure()).toBeUndefined()
+    expect(await clock.run(get(victim.layer, 'space-1/x'))).toBe('1')
     await mesh.stop()
   })
 })

@@ -4,16 +4,14 @@ import { describe, expect, it } from 'vitest'
 import { inWords } from './mesh/show.ts'
 import { simulate } from './mesh/simulation.ts'
 
-const SEEDS = 24
+const SEEDS = 32
 /** Seeds are run in parts, so that a test has an end within its time. */
 const PART = 8
 /** Seeds that once failed, with what they found. */
 const FOUND: Readonly<Record<number, string>> = {
-  51: 'deleted keys that were read as empty ones, at which all replicas of a group failed',
-  63: 'a snapshot whose announcement was lost, waited for as long as a transfer may take',
-  2043: 'commands that failed when the time of another one was over',
-  3583: 'a learner that was away when it was removed, and knew nobody who could tell',
-  3604: 'reads that lost what a failed flush had'
+  23: 'a damaged log that took all groups of its node with it',
+  28: 'reads that lost what a failed flush had',
+  178: 'a node that left with a failed disk, and took itself for done'
 }
 
 /** @returns what went wrong, in words */
@@ -41,7 +39,7 @@ describe('simulated meshes under faults stay right, and go on once they are heal
 
 describe('a simulated mesh', () => {
   it('is the same for the same seed', async () => {
-    for (const seed of [3, 14, 51]) {
+    for (const seed of [3, 14, 28]) {
       const first = await simulate(seed)
       const second = await simulate(seed)
       expect([seed, second.traceHash]).toEqual([seed, first.traceHash])
@@ -50,9 +48,9 @@ describe('a simulated mesh', () => {
   })
 
   it('without a kind of faults is a run of its own', async () => {
-    const { faults, failure } = await simulate(2043)
+    const { faults, failure } = await simulate(28)
     expect(failure).toBeUndefined()
-    const fewer = await simulate(2043, new Set(faults.slice(1)))
+    const fewer = await simulate(28, new Set(faults.slice(1)))
     expect(fewer.faults).toEqual(faults.slice(1))
     expect(fewer.failure).toBeUndefined()
   })
