@@ -13,6 +13,7 @@ import { NodeProcess } from '../../../src/api/node-process.ts'
 import { RemoteNode } from '../../../src/api/remote/connect.ts'
 import { openConnection } from '../../../src/api/remote/connection-client.ts'
 import type { ApiAddress } from '../../../src/api/remote/connection-client.ts'
+import { RemoteFiles } from '../../../src/api/remote/remote-files.ts'
 import { RemoteShards } from '../../../src/api/remote/remote-shards.ts'
 import { MeshError, isMeshError } from '../../../src/base/errors.ts'
 import { silentLogger } from '../../../src/base/log.ts'
@@ -264,7 +265,11 @@ export class Cluster implements AsyncDisposable {
     }
     const first = await opener({ signal: AbortSignal.timeout(START_MS) })
     const shards = new RemoteShards({ open: opener, clock: systemClock, log: silentLogger }, first)
-    return { shards, node: new RemoteNode(shards, silentLogger) }
+    const files = new RemoteFiles(async () => {
+      const { api: url, token } = await this.#api(index)
+      return new ApiClient(this.dirOf(index), { url, token })
+    })
+    return { shards, node: new RemoteNode(shards, silentLogger, files) }
   }
 
   /** Where a program reaches the node now; found again after a restart. */
