@@ -35,7 +35,7 @@ beforeEach(() => {
   ): Promise<Uint8Array> => {
     const calls = decodeShardRequest(body as Uint8Array)
     sent.push({ peer, calls, timeoutMs })
-    return await Promise.resolve(encodeShardReply(calls.map(answer)) as Uint8Array)
+    return await Promise.resolve(encodeShardReply(calls.map(answer)))
   }
   batcher = new CallBatcher({ request } as unknown as Network, (task) => tasks.push(task))
 })
