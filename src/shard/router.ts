@@ -1,10 +1,8 @@
 // From any node: space → shard → whoever leads it. A command keeps its name however often it is
 // sent, so it is done once.
 
-import type { Clock } from '../base/clock.ts'
-import { sleep } from '../base/clock.ts'
-import { isMeshError, MeshError, toMeshError } from '../base/errors.ts'
-import type { ErrorCode } from '../base/errors.ts'
+import { sleep, type Clock } from '../base/clock.ts'
+import { isMeshError, MeshError, toMeshError, type ErrorCode } from '../base/errors.ts'
 import type { PeerId } from '../base/ids.ts'
 import { shardOf } from '../core/groups/shard-of.ts'
 import { decode, encode } from '../core/machine/codec.ts'
@@ -18,7 +16,7 @@ import type { ShardResult } from '../wire/shard-reply.ts'
 import { SYSTEM_GROUP } from '../wire/shard.ts'
 import type { ShardCall } from '../wire/shard.ts'
 import type { CallBatcher } from './call-batcher.ts'
-import { Deadline } from './deadline.ts'
+import { Deadlines, type Deadline } from './deadline.ts'
 import type { LeaderHints } from './leader-hints.ts'
 import { SessionTable, type Ticket } from './sessions.ts'
 import type { ShardServer } from './shard-server.ts'
@@ -70,10 +68,12 @@ export type RouterParts = {
 export class Router implements Shards {
   readonly count: number
   readonly #parts: RouterParts
+  readonly #deadlines: Deadlines
   readonly #sessions = new SessionTable(async (group) => await this.#register(group))
 
   constructor(parts: RouterParts) {
     this.#parts = parts
+    this.#deadlines = new Deadlines(parts.clock, parts.stopping)
     this.count = parts.count
   }
 
@@ -154,7 +154,8 @@ export class Router implements Shards {
   /** @throws no-quorum when the time is over: nothing was sent yet */
   async #ticket(group: number, deadline: Deadline): Promise<Ticket> {
     try {
-      return await this.#sessions.of(group).ticket(deadline.signal)
+      const sessions = this.#sessions.of(group)
+      return sessions.tryTicket() ?? (await sessions.ticket(deadline.signal))
     } catch (error) {
       deadline.throwIfEnded(new MeshError('no-quorum', 'nobody registers this node'))
       throw error
@@ -240,7 +241,7 @@ export class Router implements Shards {
     try {
       const result = await deadline.race(
         peer === self
-          ? server.call(call, deadline.signal)
+          ? server.call(call, call.kind === 'changes' ? deadline.signal : undefined)
           : this.#send(peer, call, deadline, batcher)
       )
       hints.answered(peer)
@@ -276,8 +277,7 @@ export class Router implements Shards {
   }
 
   #deadline({ timeoutMs = TIMEOUT_MS, signal }: CallOptions): Deadline {
-    const { clock, stopping } = this.#parts
-    return new Deadline(clock, { timeoutMs, signal, stopping })
+    return this.#deadlines.start(timeoutMs, signal)
   }
 }
 

@@ -70,6 +70,11 @@ export class Sessions {
     this.#register = register
   }
 
+  /** @returns undefined when one has to be waited for */
+  tryTicket(): Ticket | undefined {
+    return this.#sessions.find(({ hasRoom }) => hasRoom)?.take(() => this.#freed())
+  }
+
   /**
    * Waits while too many commands are under way, or nobody registers this node.
    *
@@ -78,8 +83,8 @@ export class Sessions {
   async ticket(signal: AbortSignal): Promise<Ticket> {
     for (;;) {
       signal.throwIfAborted()
-      const session = this.#sessions.find(({ hasRoom }) => hasRoom)
-      if (session !== undefined) return session.take(() => this.#freed())
+      const ticket = this.tryTicket()
+      if (ticket !== undefined) return ticket
       this.#sessions = this.#sessions.filter(({ isExpired }) => !isExpired)
       if (this.#sessions.length < SESSIONS_MAX) {
         await this.#registered(signal)

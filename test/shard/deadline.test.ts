@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { MeshError } from '../../src/base/errors.ts'
-import { Deadline } from '../../src/shard/deadline.ts'
+import { Deadlines, type Deadline } from '../../src/shard/deadline.ts'
 import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 
 let clock: VirtualClock
@@ -14,7 +14,7 @@ beforeEach(() => {
 })
 
 const deadline = (timeoutMs = 1_000): Deadline =>
-  new Deadline(clock, { timeoutMs, signal: caller.signal, stopping: stopping.signal })
+  new Deadlines(clock, stopping.signal).start(timeoutMs, caller.signal)
 
 const error = (code: 'timeout' | 'not-leader' | 'overloaded'): MeshError =>
   new MeshError(code, code)
