@@ -1,7 +1,7 @@
 // One replica of one group, driven: the core of Raft, its log, and what it has applied. Decisions are
 // the core's; here they become writes, messages and answers, in the order that the core asks for.
 
-import { toMeshError, type MeshError } from '../base/errors.ts'
+import { MeshError, toMeshError } from '../base/errors.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Answer, Request } from '../core/machine/command.ts'
 import { NO_REPLICA } from '../core/raft/messages.ts'
@@ -107,7 +107,9 @@ export class Replica {
   /** A message has come; the host has made sure that it is from whom it says. */
   step(message: Message): void {
     this.#guard(() => {
-      this.raft.step(message)
+      const refused = this.raft.step(message)
+      // An old state was put back: what it promised since is forgotten, so it may not vote on.
+      if (refused?.refusal === 'data-loss') throw new MeshError('corrupt', refused.problem)
       // One that led may speak on, as a replica that asks for its leader.
       if (message.from === this.leader && LEADERS.has(message.type)) this.#silence.end()
     })

@@ -2,7 +2,7 @@
 // network namespace of its own, so that the network between them can be cut, and one has a small disk.
 
 import { execFile } from 'node:child_process'
-import { mkdir, open, readdir, rm } from 'node:fs/promises'
+import { cp, mkdir, open, readdir, rm } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo, Server } from 'node:net'
@@ -192,6 +192,24 @@ export class Cluster implements AsyncDisposable {
   async loseState(index: number): Promise<void> {
     for (const name of ['log', 'state']) {
       await rm(join(this.dirOf(index), name), { recursive: true, force: true })
+    }
+  }
+
+  /** Copies its log and what it has applied. The node must not run; nor when they are put back. */
+  async backUp(index: number): Promise<{ restore(): Promise<void> }> {
+    const copyOf = (name: string): string => join(this.#root, `backup-${index}-${name}`)
+    const names = ['log', 'state'] as const
+    for (const name of names) {
+      await rm(copyOf(name), { recursive: true, force: true })
+      await cp(join(this.dirOf(index), name), copyOf(name), { recursive: true })
+    }
+    return {
+      restore: async () => {
+        await this.loseState(index)
+        for (const name of names) {
+          await cp(copyOf(name), join(this.dirOf(index), name), { recursive: true })
+        }
+      }
     }
   }
 

@@ -244,6 +244,23 @@ const FLIPPED: Fault = {
   }
 }
 
+/** An old backup of a disk is put back: what was promised since is forgotten. */
+const RESTORED: Fault = {
+  name: 'old backup restored',
+  isLoss: true,
+  async run(context) {
+    const { cluster, random } = context
+    const [index = 0] = someNodes(context, 1)
+    await broken(context, 'polite stop', async () => void (await cluster.node(index).stop()))
+    const backUp = await cluster.backUp(index)
+    await mended(context, 'start after a backup', async () => await cluster.start(index))
+    await pause(500 + random.below(3_000))
+    await broken(context, 'kill -9', async () => await cluster.kill(index))
+    await backUp.restore()
+    await mended(context, 'start of an old backup', async () => await cluster.start(index))
+  }
+}
+
 /** Somewhere in what was written: files are longer than that. */
 async function flip(path: string, random: Random): Promise<void> {
   const bytes = await readFile(path)
@@ -271,5 +288,6 @@ export const FAULTS: readonly Fault[] = [
   DISK_FULL,
   WIPED,
   REPLACED,
-  FLIPPED
+  FLIPPED,
+  RESTORED
 ]
