@@ -151,13 +151,13 @@ export class Router implements Shards {
     }
   }
 
-  /** @throws no-quorum when the time is over: nothing was sent yet */
+  /** @throws no-quorum or overloaded when the time is over: nothing was sent yet */
   async #ticket(group: number, deadline: Deadline): Promise<Ticket> {
     try {
       const sessions = this.#sessions.of(group)
       return sessions.tryTicket() ?? (await sessions.ticket(deadline.signal))
     } catch (error) {
-      deadline.throwIfEnded(new MeshError('no-quorum', 'nobody registers this node'))
+      deadline.throwIfEnded(this.#sessions.of(group).overload ?? nobody(group))
       throw error
     }
   }

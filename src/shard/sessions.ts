@@ -1,13 +1,16 @@
 // The client ids under which this node's commands are remembered by a shard, so that one that is
 // sent twice is done once. A shard gives an id and remembers a window of answers for it.
 
-import { isMeshError } from '../base/errors.ts'
+import { isMeshError, type ErrorCode, type MeshError } from '../base/errors.ts'
 import { ANSWERS_PER_CLIENT } from '../core/machine/limits.ts'
 
 /** Commands of one session that may be under way: fewer than answers are remembered. */
 const WINDOW: number = ANSWERS_PER_CLIENT - 56
 /** Sessions of this node with one shard. */
 const SESSIONS_MAX = 16
+
+/** A registration that ended so may go better when it is begun again. */
+const PASSING: ReadonlySet<ErrorCode> = new Set(['no-quorum', 'timeout', 'overloaded'])
 
 /** A command's place: it keeps it however often it is sent. */
 export type Ticket = {
@@ -60,6 +63,8 @@ class Session {
 }
 
 export class Sessions {
+  /** Why the shard took no registration the last time, when it was too busy for that. */
+  overload: MeshError | undefined
   readonly #register: () => Promise<number>
   #sessions: Session[] = []
   #registering: Promise<void> | undefined
@@ -101,7 +106,8 @@ export class Sessions {
     try {
       await Promise.race([this.#registering, aborted.promise])
     } catch (error) {
-      if (!isMeshError(error, 'no-quorum') && !isMeshError(error, 'timeout')) throw error
+      if (!isMeshError(error) || !PASSING.has(error.code)) throw error
+      this.overload = error.code === 'overloaded' ? error : undefined
     } finally {
       signal.removeEventListener('abort', onAbort)
     }
