@@ -11,7 +11,8 @@ const PART = 4
 const FOUND: Readonly<Record<number, string>> = {
   23: 'a damaged log that took all groups of its node with it',
   28: 'reads that lost what a failed flush had',
-  178: 'a node that left with a failed disk, and took itself for done'
+  178: 'a node that left with a failed disk, and took itself for done',
+  6971: 'commands that failed because an earlier one met a leader that was handing over'
 }
 
 /** @returns what went wrong, in words */
