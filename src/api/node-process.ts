@@ -8,7 +8,7 @@ import { connectToNode, type ApiClient } from './http-client.ts'
 
 const COMMAND = join(import.meta.dirname, '..', '..', 'bin', 'atoll.js')
 /** The first line of the command, as it is when a shell starts it. */
-const ENGINE_FLAGS = ['--max-semi-space-size=4']
+const ENGINE_FLAGS = ['--max-semi-space-size=8']
 /** What is kept of a process's stderr, for the error that says why it ended. */
 const STDERR_LENGTH_MAX = 4_096
 

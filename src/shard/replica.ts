@@ -122,6 +122,11 @@ export class Replica {
     })
   }
 
+  /** Asks for votes, unless it leads. */
+  campaign(): void {
+    this.#guard(() => this.raft.campaign())
+  }
+
   /** A message could not be sent. */
   unreachable(replica: ReplicaId): void {
     if (this.isLeader) this.#guard(() => this.raft.reportUnreachable(replica))
@@ -131,7 +136,7 @@ export class Replica {
   campaignIfAlone(): void {
     const { voters, votersOutgoing } = this.applied.configState
     const isAlone = voters.length === 1 && votersOutgoing.length === 0
-    if (isAlone && voters[0] === this.id) this.#guard(() => this.raft.campaign())
+    if (isAlone && voters[0] === this.id) this.campaign()
   }
 
   /** A leader asks the voter that has most to lead in its place. @returns whether one answers */

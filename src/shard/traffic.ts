@@ -13,6 +13,7 @@ import type { Network, Unsubscribe } from '../net/network.ts'
 import type { GoneReplica, RaftFrame } from '../wire/shard-frame.ts'
 import type { LastReplica, ReplicaName } from './group-folder.ts'
 import { LEADERS } from './leader-silence.ts'
+import { HurriedElections } from './hurried-elections.ts'
 import { PeerLinks } from './peer-links.ts'
 import { Places } from './places.ts'
 import type { Replica } from './replica.ts'
@@ -48,6 +49,7 @@ export class Traffic {
   readonly #links: PeerLinks
   readonly #places = new Places()
   readonly #courier: SnapshotCourier
+  readonly #elections: HurriedElections
   readonly #unsubscribe: Unsubscribe
 
   constructor(parts: TrafficParts, keeper: ReplicaKeeper) {
@@ -58,6 +60,7 @@ export class Traffic {
       onFrame: (peer, frame) => this.#onFrame(peer, frame),
       onDropped: (peer, messages) => this.#onDropped(peer, messages)
     })
+    this.#elections = new HurriedElections(parts.clock)
     this.#courier = new SnapshotCourier(parts, {
       send: (replica, message) => this.#sendNow(replica, message),
       replica: (group) => keeper.replica(group)
@@ -67,6 +70,7 @@ export class Traffic {
 
   stop(): void {
     this.#unsubscribe()
+    this.#elections.stop()
     this.#courier.stop()
     this.#links.stop()
   }
@@ -179,7 +183,10 @@ export class Traffic {
   #onDisconnected(peer: PeerId): void {
     for (const replica of this.#keeper.replicas()) {
       for (const member of replica.applied.roster.members) {
-        if (member.peer === peer) replica.connectionLost(member.replica)
+        if (member.peer !== peer) continue
+        const isLeader = replica.leader === member.replica
+        replica.connectionLost(member.replica)
+        if (isLeader && !replica.isLeader) this.#elections.leaderLost(replica, member.replica)
       }
     }
   }

@@ -13,7 +13,7 @@ export class Worker<Request, Answer extends { error?: string }> {
     const { words = [], isTuned = true } = options
     this.#child = fork(join(import.meta.dirname, program), words, {
       // As the command's first lines have it.
-      execArgv: isTuned ? ['--max-semi-space-size=4'] : [],
+      execArgv: isTuned ? ['--max-semi-space-size=8'] : [],
       env: isTuned ? { ...process.env, UV_THREADPOOL_SIZE: '8' } : process.env
     })
   }
