@@ -110,7 +110,7 @@ export class Deadline {
       throw this.#reason
     }
     return await new Promise<T>((resolve, reject) => {
-      const onEnd = (): void => reject(this.#reason as Error)
+      const onEnd = (): void => reject(this.#reason)
       this.#listeners.add(onEnd)
       work.then(
         (value) => {
@@ -119,7 +119,7 @@ export class Deadline {
         },
         (error: unknown) => {
           this.#listeners.delete(onEnd)
-          reject(error as Error)
+          reject(error)
         }
       )
     })
