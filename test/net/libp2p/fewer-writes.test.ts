@@ -34,6 +34,7 @@ it('what a connection sends in one turn is written at once', async () => {
     sendData: (data: string) => done.push(data)
   }
   const plain = {
+    secureInbound: async (given: MessageStream) => ({ connection: given }),
     secureOutbound: async (given: MessageStream) => ({ connection: given })
   } as unknown as ConnectionEncrypter
   const encrypter = withJoinedWrites(() => plain)({})
