@@ -4,6 +4,8 @@ import { defineConfig } from 'vitest/config'
 // one file after another, so that they don't starve each other.
 export default defineConfig({
   test: {
+    // One less than there are processors would be one on a small machine.
+    maxWorkers: '100%',
     projects: [
       {
         test: {

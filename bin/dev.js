@@ -28,7 +28,7 @@ const TASKS = {
     ['end-to-end tests', ['vitest', 'run', '--project', 'e2e']],
     [
       'simulation',
-      ['node', 'test/sim/run.ts', '--only', 'membership', '--seeds', '1', '--peers', '200']
+      ['node', 'test/sim/run.ts', '--only', 'membership', '--seeds', '1', '--peers', '100']
     ],
     ['chaos', ['node', 'test/e2e/chaos.ts', '--cycles', '5']],
     ['chaos of what is agreed', ['node', 'test/e2e/chaos.ts', 'kv', '--minutes', '1']]
