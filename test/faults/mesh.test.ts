@@ -394,7 +394,7 @@ describe('kill', () => {
   it('kill -9 of the node at any point of a put: nothing acknowledged is lost, and the next put succeeds', async () => {
     await using mesh = await simulatedMesh({ peers: 4, seed: 13 })
     const outcomes = new Set<string>()
-    for (let afterMs = 0; afterMs <= 60; afterMs += 5) {
+    for (let afterMs = 0; afterMs <= 60; afterMs += 3) {
       const bytes = chunks(3, 10 * afterMs)
       const raw = mesh.peers[0]?.node
       assert(raw !== undefined, 'the peer runs')

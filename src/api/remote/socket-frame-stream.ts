@@ -2,26 +2,21 @@
 
 import type { Socket } from 'node:net'
 import { concatBytes } from '../../base/bytes.ts'
-import type { Clock, Timer } from '../../base/clock.ts'
-import { MeshError, toMeshError } from '../../base/errors.ts'
+import type { Clock } from '../../base/clock.ts'
+import { toMeshError } from '../../base/errors.ts'
+import { FrameReader } from '../../net/frame-reader.ts'
 import type { FrameStream } from '../../net/frame-stream.ts'
-import { encodeFrameParts, FrameDecoder } from '../../wire/frame.ts'
-import type { OutgoingFrame } from '../../wire/frame.ts'
-
-/** A frame that began must be complete within this time, or the connection is broken off. */
-const FRAME_TIMEOUT_MS = 30_000
+import { encodeFrameParts, type OutgoingFrame } from '../../wire/frame.ts'
 
 export class SocketFrameStream implements FrameStream {
   onFrame: FrameStream['onFrame'] = () => {}
   readonly #socket: Socket
-  readonly #clock: Clock
-  readonly #decoder: FrameDecoder
+  readonly #reader: FrameReader
   #onClose: FrameStream['onClose'] | undefined
   #closed: { reason: Error | undefined } | undefined
   #queue: Uint8Array[] = []
   #queued = 0
   #waiting: (() => void)[] = []
-  #frameTimer: Timer | undefined
 
   /** Takes the socket over. @param options.head bytes that were read from it already */
   constructor(
@@ -30,15 +25,14 @@ export class SocketFrameStream implements FrameStream {
   ) {
     const { socket, clock } = components
     this.#socket = socket
-    this.#clock = clock
-    this.#decoder = new FrameDecoder(options.frameBytesMax)
+    this.#reader = new FrameReader({ stream: this, clock }, options.frameBytesMax)
     socket.setNoDelay(true)
     socket.setTimeout(0)
     const { head } = options
     if (head !== undefined && head.length > 0) socket.unshift(head)
     // No Buffer: its slices are views where those of an array are copies.
     socket.on('data', ({ buffer, byteOffset, length }: Uint8Array) =>
-      this.#receive(new Uint8Array(buffer, byteOffset, length))
+      this.#reader.push(new Uint8Array(buffer, byteOffset, length))
     )
     socket.on('drain', () => this.#wake())
     socket.on('end', () => this.close())
@@ -98,28 +92,10 @@ export class SocketFrameStream implements FrameStream {
     this.#socket.write(parts.length === 1 ? (parts[0] as Uint8Array) : concatBytes(parts))
   }
 
-  #receive(chunk: Uint8Array): void {
-    if (this.#closed !== undefined) return
-    try {
-      for (const frame of this.#decoder.push(chunk)) this.onFrame(frame)
-    } catch (error) {
-      this.close(toMeshError(error))
-      return
-    }
-    if (!this.#decoder.partial) {
-      this.#frameTimer?.cancel()
-      this.#frameTimer = undefined
-      return
-    }
-    this.#frameTimer ??= this.#clock.after(FRAME_TIMEOUT_MS, () =>
-      this.close(new MeshError('timeout', `A frame was not complete after ${FRAME_TIMEOUT_MS} ms`))
-    )
-  }
-
   #end(reason: Error | undefined): void {
     if (this.#closed !== undefined) return
     this.#closed = { reason }
-    this.#frameTimer?.cancel()
+    this.#reader.end()
     this.#queue = []
     this.#queued = 0
     this.#wake()

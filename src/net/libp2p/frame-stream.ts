@@ -1,11 +1,12 @@
 // One libp2p stream as a stream of frames: joined writes, back-pressure, bounded reads.
 
 import type { Stream } from '@libp2p/interface'
-import type { Clock, Timer } from '../../base/clock.ts'
+import type { Clock } from '../../base/clock.ts'
 import { concatBytes } from '../../base/bytes.ts'
 import { errorMessage, MeshError, toMeshError } from '../../base/errors.ts'
 import type { PeerId } from '../../base/ids.ts'
-import { encodeFrameParts, FrameDecoder, type OutgoingFrame } from '../../wire/frame.ts'
+import { encodeFrameParts, type OutgoingFrame } from '../../wire/frame.ts'
+import { FrameReader } from '../frame-reader.ts'
 import type { FrameStream } from '../frame-stream.ts'
 import { giveWindowBackByHalves } from './fewer-writes.ts'
 
@@ -15,8 +16,6 @@ const TRANSPORT_BYTES_MAX = 262_144
 const JOINED_BYTES = 65_536
 /** `drained` resolves when less than this is queued. */
 const LOW_WATER_BYTES = 1_048_576
-/** A frame that began must be complete within this time, or the stream is broken off. */
-const FRAME_TIMEOUT_MS = 30_000
 
 /**
  * libp2p streams queue without limit, and their `onDrain()` works only once: so frames wait here
@@ -25,25 +24,22 @@ const FRAME_TIMEOUT_MS = 30_000
 export class Libp2pFrameStream implements FrameStream {
   onFrame: FrameStream['onFrame'] = () => {}
   readonly #stream: Stream
-  readonly #clock: Clock
-  readonly #decoder: FrameDecoder
+  readonly #reader: FrameReader
   #onClose: FrameStream['onClose'] | undefined
   #closed: { reason: Error | undefined } | undefined
   #queue: Uint8Array[] = []
   #queued = 0
   #flushing = false
   #waiting: (() => void)[] = []
-  #frameTimer: Timer | undefined
 
   constructor(components: { stream: Stream; clock: Clock }, options: { frameBytesMax: number }) {
     this.#stream = components.stream
     giveWindowBackByHalves(this.#stream)
-    this.#clock = components.clock
-    this.#decoder = new FrameDecoder(options.frameBytesMax)
+    this.#reader = new FrameReader({ stream: this, clock: components.clock }, options.frameBytesMax)
     this.#stream.addEventListener('message', (event) => {
       // A list's parts are taken one by one: joining them would copy every byte once more.
       const { data } = event
-      for (const part of data instanceof Uint8Array ? [data] : data) this.#receive(part)
+      for (const part of data instanceof Uint8Array ? [data] : data) this.#reader.push(part)
     })
     this.#stream.addEventListener('drain', () => this.#flush())
     this.#stream.addEventListener('remoteCloseWrite', () => this.close())
@@ -123,32 +119,10 @@ export class Libp2pFrameStream implements FrameStream {
     return frames.length === 1 ? (frames[0] as Uint8Array) : concatBytes(frames)
   }
 
-  #receive(data: Uint8Array): void {
-    if (this.#closed !== undefined) return
-    try {
-      for (const frame of this.#decoder.push(data)) this.onFrame(frame)
-    } catch (error) {
-      this.close(toMeshError(error))
-      return
-    }
-    this.#watchPartial()
-  }
-
-  #watchPartial(): void {
-    if (!this.#decoder.partial) {
-      this.#frameTimer?.cancel()
-      this.#frameTimer = undefined
-      return
-    }
-    this.#frameTimer ??= this.#clock.after(FRAME_TIMEOUT_MS, () =>
-      this.close(new MeshError('timeout', `A frame was not complete after ${FRAME_TIMEOUT_MS} ms`))
-    )
-  }
-
   #end(reason: Error | undefined): void {
     if (this.#closed !== undefined) return
     this.#closed = { reason }
-    this.#frameTimer?.cancel()
+    this.#reader.end()
     this.#queue = []
     this.#queued = 0
     this.#wake()

@@ -44,13 +44,22 @@ describe('quotasOf()', () => {
           const { quota, fair } = quotasOf(roster, arcCount, held)
 
           expect(quota.reduce((sum, own) => sum + own, 0)).toBe(roster.copies * arcCount)
-          // Zones share a whole number of replicas, which may lift one over a ring by half of one.
-          const dust = ((512 * members.length) / REPLICA_UNITS + 0.5) / arcCount
+          const { wholeRings } = sharesOf(roster, arcCount)
+          // A class of zones has a whole number of replicas: less than one more or less than by weight.
+          const rounding = 1 + (512 * members.length) / REPLICA_UNITS
           for (const zone of roster.zones.keys()) {
-            const rings = sumIn(roster, zone, fair) / REPLICA_UNITS / arcCount
+            const rings = wholeRings[zone] as number
             const total = sumIn(roster, zone, quota)
-            expect(total).toBeGreaterThanOrEqual(Math.floor(rings - dust) * arcCount)
-            expect(total).toBeLessThanOrEqual(Math.ceil(rings + dust) * arcCount)
+            expect(total).toBeGreaterThanOrEqual(rings * arcCount)
+            expect(total).toBeLessThanOrEqual((rings + 1) * arcCount)
+
+            const share = sumIn(roster, zone, fair) / REPLICA_UNITS
+            const nearest = Math.round(share / arcCount)
+            if (Math.abs(share - nearest * arcCount) <= rounding) {
+              expect([nearest - 1, nearest]).toContain(rings)
+            } else {
+              expect(rings).toBe(Math.floor(share / arcCount))
+            }
           }
         }
       ),

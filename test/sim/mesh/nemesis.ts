@@ -2,7 +2,7 @@
 
 import { chance, pick, shuffle, type Random } from '../../../src/base/random.ts'
 import type { MeshNode } from './node.ts'
-import { streamOf, type Fault, type Plan } from './plan.ts'
+import { ACTS, streamOf, type Fault, type Plan } from './plan.ts'
 import { isEmptied, unsettled } from './settled.ts'
 import type { MeshWorld } from './world.ts'
 
@@ -19,29 +19,6 @@ const HUNTED: readonly (readonly [Fault, RegExp])[] = [
   ['change-hunt', / shard\.change /],
   ['snapshot-hunt', / snapshot\./]
 ]
-/** Kinds that happen again and again; the others are as the network is. */
-const ACTS: ReadonlySet<Fault> = new Set<Fault>([
-  'partition',
-  'one-way',
-  'flapping',
-  'disconnect',
-  'kill',
-  'blackout',
-  'stop',
-  'pause',
-  'wipe',
-  'flipped-log',
-  'flipped-state',
-  'full-disk',
-  'failed-sync',
-  'stuck-log',
-  'stuck-state',
-  'join',
-  'leave',
-  'wrong-news',
-  'transfer'
-])
-
 export class Nemesis {
   readonly #world: MeshWorld
   readonly #plan: Plan
@@ -56,7 +33,7 @@ export class Nemesis {
     this.#world = world
     this.#plan = world.plan
     this.#random = streamOf(world.plan.seed, 'nemesis')
-    this.#kinds = [...world.plan.faults].filter((kind) => ACTS.has(kind))
+    this.#kinds = ACTS.filter((kind) => world.plan.faults.has(kind))
   }
 
   /** From now on things break. */

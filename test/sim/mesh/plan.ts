@@ -5,13 +5,30 @@
 import { chance, createRandom, type Random } from '../../../src/base/random.ts'
 import type { Trimming } from '../../../src/shard/log-trimmer.ts'
 
-/** Whatever a run may do without. What a failing run doesn't need is left out when it is shown. */
-const FAULTS = [
+/** How the world is while things break. */
+const CONDITIONS = [
   // The network.
   'loss',
   'duplication',
   'reorder',
   'delay',
+  // Disks.
+  'slow-log',
+  'slow-state',
+  // A machine is switched off just when something happens on it.
+  'leader-hunt',
+  'change-hunt',
+  'snapshot-hunt',
+  // The mesh.
+  'late-news',
+  'short-logs',
+  // Many commands at once.
+  'bursts'
+] as const
+
+/** What happens again and again. */
+export const ACTS = [
+  // The network.
   'partition',
   'one-way',
   'flapping',
@@ -28,24 +45,17 @@ const FAULTS = [
   'failed-sync',
   'stuck-log',
   'stuck-state',
-  'slow-log',
-  'slow-state',
-  // A machine is switched off just when something happens on it.
-  'leader-hunt',
-  'change-hunt',
-  'snapshot-hunt',
   // The mesh.
   'join',
   'leave',
-  'late-news',
   'wrong-news',
-  'transfer',
-  'short-logs',
-  // Many commands at once.
-  'bursts'
+  'transfer'
 ] as const
 
-export type Fault = (typeof FAULTS)[number]
+export type Fault = (typeof CONDITIONS)[number] | (typeof ACTS)[number]
+
+/** Whatever a run may do without: what a failing run doesn't need is left out when it is shown. */
+const FAULTS: readonly Fault[] = [...CONDITIONS, ...ACTS]
 
 export type Plan = {
   readonly seed: number
