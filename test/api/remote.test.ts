@@ -314,9 +314,11 @@ describe('deadlines and cancellation', () => {
 
   it('A-4 the node tells why there was no answer in time', async () => {
     api.shards.isDown = true
-    await expect(mesh.kv.get('a/1', { timeoutMs: 150 })).rejects.toMatchObject({
+    const refused = mesh.kv.get('a/1', { timeoutMs: 150 })
+    // The node says how long it tried: what was left of the time when the call reached it.
+    await expect(refused).rejects.toMatchObject({
       code: 'no-quorum',
-      message: 'No leader answered within 150 ms'
+      message: expect.stringMatching(/^No leader answered within \d{1,3} ms$/)
     })
     expect(await mesh.kv.get('a/1', { stale: true })).toBeUndefined()
   })
