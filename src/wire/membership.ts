@@ -21,7 +21,6 @@ import {
   type MemberUpdate
 } from '../core/membership/member.ts'
 import {
-  FORGOTTEN_MAX,
   UPDATES_PER_MESSAGE_MAX,
   UPDATES_PER_SYNC_MAX,
   type MembershipMessage
@@ -230,9 +229,9 @@ function kindOf(message: MembershipMessage): Message['kind'] {
     case 'gossip':
       return as('gossip', {})
     case 'sync':
-      return as('sync', { more: message.more, forgotten: BigInt(message.forgotten) })
+      return as('sync', { more: message.more })
     case 'sync-reply':
-      return as('syncReply', { forgotten: BigInt(message.forgotten) })
+      return as('syncReply', {})
   }
 }
 
@@ -270,22 +269,10 @@ export function decodeMembershipMessage(
     case 'gossip':
       return { kind: 'gossip', updates }
     case 'sync':
-      return {
-        kind: 'sync',
-        updates,
-        more: kind.value.more,
-        forgotten: forgotten(kind.value.forgotten)
-      }
+      return { kind: 'sync', updates, more: kind.value.more }
     case 'syncReply':
-      return { kind: 'sync-reply', updates, forgotten: forgotten(kind.value.forgotten) }
+      return { kind: 'sync-reply', updates }
     case undefined:
       throw malformed('membership message', 'its kind is not known here')
   }
-}
-
-function forgotten(value: bigint): number {
-  const number = toSafeInteger(value, 'forgotten version')
-  if (number > FORGOTTEN_MAX)
-    throw malformed('membership message', 'its forgotten version is out of range')
-  return number
 }

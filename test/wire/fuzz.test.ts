@@ -7,7 +7,6 @@ import { ERROR_CODES, isMeshError, type ErrorCode } from '../../src/base/errors.
 import { CAPACITY_BYTES_MAX, CAPACITY_BYTES_MIN } from '../../src/base/limits.ts'
 import { blockIdFromBytes } from '../../src/core/block/block-id.ts'
 import { INCARNATION_MAX, REVISION_MAX } from '../../src/core/membership/member.ts'
-import { FORGOTTEN_MAX } from '../../src/core/membership/messages.ts'
 import {
   encodeFrame,
   FrameDecoder,
@@ -250,7 +249,6 @@ const record = fc.record(
 const state = fc.constantFrom('alive', 'suspect', 'dead', 'left', 'gone', 'evicted')
 const update = fc.record({ record, state, from: peer })
 const updates = fc.array(update, { maxLength: 4 })
-const forgotten = fc.integer({ min: 0, max: FORGOTTEN_MAX })
 
 /** Bytes anywhere in a value as the codecs of raft have them in JSON. */
 const asJson = (value: unknown): unknown =>
@@ -296,8 +294,8 @@ const VALUES: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
     fc.record({ kind: just('ping-request'), seq: u32, target: peer, updates }),
     fc.record({ kind: just('nack'), seq: u32, target: peer }, { requiredKeys: ['kind', 'seq'] }),
     fc.record({ kind: just('gossip'), updates }),
-    fc.record({ kind: just('sync'), updates, more: fc.boolean(), forgotten }),
-    fc.record({ kind: just('sync-reply'), updates, forgotten })
+    fc.record({ kind: just('sync'), updates, more: fc.boolean() }),
+    fc.record({ kind: just('sync-reply'), updates })
   ),
   'membership Remembered': fc.record({ updates }),
   'block Request': fc.oneof(

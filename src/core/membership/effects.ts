@@ -72,6 +72,4 @@ export type Effects = {
   readonly send: readonly Outgoing[]
   /** In the order in which they happened. */
   readonly events: readonly MembershipEvent[]
-  /** Whether the layout version has risen: something that placement depends on has changed. */
-  readonly changed: boolean
 }

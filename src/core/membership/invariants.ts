@@ -2,30 +2,41 @@
 
 import { assert } from '../../base/assert.ts'
 import { compareText } from '../../base/ids.ts'
+import type { PeerId } from '../../base/ids.ts'
 import { MEMBER_COUNT_MAX } from '../../base/limits.ts'
-import { isAnswering, isTerminal, layoutVersion } from './member.ts'
+import { isAnswering, isTerminal, updateVersion } from './member.ts'
 import type { Membership, MembershipParts } from './membership.ts'
 import { TOMBSTONE_COUNT_MAX } from './messages.ts'
 import { updateProblem } from './record-check.ts'
 import { RELAY_COUNT_MAX } from './relay.ts'
 
+/** The `updateVersion()` that was shown of each member. A tombstone that was dropped starts anew. */
+export type ShownVersions = ReadonlyMap<PeerId, number>
+
 /**
  * Crashes when an invariant is broken.
  *
- * @param versionBefore the layout version at the last check; it never falls.
- * @returns the layout version now.
+ * @param before what the last check returned, if there was one.
+ * @returns what to compare with at the next check.
  */
-export function checkInvariants(membership: Membership, versionBefore = 0): number {
+export function checkInvariants(membership: Membership, before?: ShownVersions): ShownVersions {
   const parts = membership.parts()
   checkTable(parts)
   checkSelf(parts)
   checkProbes(parts)
-  const { table } = parts.opinions
-  assert(Number.isSafeInteger(table.version), 'the layout version is an exact integer')
-  assert(table.version >= versionBefore, 'the layout version never falls')
-  const sum = layoutVersion(table.sorted(), table.forgotten)
-  assert(sum === table.version, 'the running layout version is the sum over the table')
-  return table.version
+  return checkVersions(parts, before)
+}
+
+function checkVersions({ opinions }: MembershipParts, before?: ShownVersions): ShownVersions {
+  const shown = new Map<PeerId, number>()
+  for (const member of opinions.table.sorted()) {
+    const { peerId } = member.record
+    const version = updateVersion(member)
+    const isRisen = version >= (before?.get(peerId) ?? 0)
+    assert(isRisen, 'what is shown of a member for placement never falls')
+    shown.set(peerId, version)
+  }
+  return shown
 }
 
 function checkTable({ opinions }: MembershipParts): void {

@@ -9,7 +9,7 @@ import type { PeerId, SessionId, StoreId } from '../../base/ids.ts'
  * below it, and one more than it is still an exact integer.
  */
 export const INCARNATION_MAX: number = 2 ** 48
-/** Likewise for revisions: 2^32 placement changes. Keeps every sum of revisions an exact integer. */
+/** Likewise for revisions: 2^32 placement changes. */
 export const REVISION_MAX: number = 2 ** 32
 
 export type MemberStatus = 'up' | 'leaving' | 'left'
@@ -22,7 +22,7 @@ export type MemberRecord = {
   /** Drawn at each start, so that a restarted node and a copied one can be told from their past. */
   readonly session: SessionId
   readonly storeId: StoreId
-  /** ≥ 1. Raised by the member when capacity, zone or status change: it feeds the layout version. */
+  /** ≥ 1. Raised by the member when capacity, zone or status change: no layout falls behind it. */
   readonly revision: number
   readonly name: string
   readonly zone: string
@@ -139,7 +139,10 @@ export function tombstoneRecord(record: MemberRecord): MemberRecord {
   return { ...record, addresses: [], labels: [] }
 }
 
-/** @returns what one member adds to the layout version: even while it is in the mesh, else odd. */
+/**
+ * @returns the number that is merged as a maximum, so that what is shown of a member for placement
+ *   never falls: even while it is in the mesh, else odd.
+ */
 export function updateVersion(update: Pick<MemberUpdate, 'record' | 'state'>): number {
   return 2 * update.record.revision + Number(isTerminal(update.state))
 }
@@ -152,26 +155,4 @@ export function updateVersion(update: Pick<MemberUpdate, 'record' | 'state'>): n
  */
 export function revisionFor(version: number, state: MemberState): number {
   return isTerminal(state) ? Math.floor(version / 2) : Math.ceil(version / 2)
-}
-
-/**
- * Numbers the state of a member table for placement: Σ (2·revision + (terminal ? 1 : 0)), plus what
- * forgotten tombstones had added.
- *
- * A sum, because it needs no agreement: every node that holds the same table computes the same
- * number, and a table that is ahead in any member has a higher one. It never falls, because a
- * member's version is only ever merged upwards ({@link revisionFor}), and a tombstone that is
- * dropped for room leaves its share in `forgotten`, which nodes exchange with their tables and
- * merge as a maximum. Two nodes that have dropped *different* tombstones (after more than
- * 2 × MEMBER_COUNT_MAX members have left one mesh) hold different tables and may number them
- * differently for good; so compare versions for "newer than mine", and never take equal numbers as
- * proof of equal tables.
- */
-export function layoutVersion(
-  members: Iterable<Pick<MemberUpdate, 'record' | 'state'>>,
-  forgotten = 0
-): number {
-  let sum = forgotten
-  for (const member of members) sum += updateVersion(member)
-  return sum
 }

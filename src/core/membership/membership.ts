@@ -32,7 +32,7 @@ export type MembershipParts = {
   readonly health: LocalHealth
 }
 
-const NOTHING: Effects = { send: [], events: [], changed: false }
+const NOTHING: Effects = { send: [], events: [] }
 
 /**
  * The membership of one node, as a pure machine: call `tick` ten times a second, `step` for
@@ -48,7 +48,6 @@ export class Membership {
   readonly #grace: Grace
   readonly #schedule: Schedule
   #tick = 0
-  #versionTaken: number
 
   /**
    * @param self this node's record: at its first start incarnation 1 and revision 1, later the last
@@ -78,7 +77,6 @@ export class Membership {
     this.#relays = new Relays(parts)
     this.#grace = new Grace(config.graceTicks)
     this.#schedule = new Schedule(config, random)
-    this.#versionTaken = this.#opinions.table.version
   }
 
   /** One unit of time has passed. */
@@ -139,11 +137,8 @@ export class Membership {
 
   /** @returns what to do, and forgets it. Call it after every `tick` and `step`. */
   take(): Effects {
-    const { version } = this.#opinions.table
-    const changed = version !== this.#versionTaken
-    if (!changed && this.#outbox.isEmpty && !this.#opinions.hasEvents) return NOTHING
-    this.#versionTaken = version
-    return { send: this.#outbox.take(), events: this.#opinions.takeEvents(), changed }
+    if (this.#outbox.isEmpty && !this.#opinions.hasEvents) return NOTHING
+    return { send: this.#outbox.take(), events: this.#opinions.takeEvents() }
   }
 
   /** @returns this node's record as it stands. */
@@ -163,11 +158,6 @@ export class Membership {
   /** How many are in this state; O(1). */
   count(state: MemberState): number {
     return this.#opinions.table.count(state)
-  }
-
-  /** `layoutVersion()` of member.ts, kept up to date; O(1). */
-  get layoutVersion(): number {
-    return this.#opinions.table.version
   }
 
   /** Lifeguard's local health multiplier: 0 is well, `localHealthMax` as sick as it gets. */

@@ -11,8 +11,6 @@ export const TOMBSTONE_COUNT_MAX: number = 2 * MEMBER_COUNT_MAX
 export const UPDATES_PER_SYNC_MAX: number = MEMBER_COUNT_MAX + TOMBSTONE_COUNT_MAX
 /** Sequence numbers count from 0 and start again below this: they are 32 bits on the wire. */
 export const SEQUENCE_LIMIT: number = 2 ** 32
-/** The most that forgotten tombstones may claim to have added to the layout version. */
-export const FORGOTTEN_MAX: number = 2 ** 50
 
 /** News that rides along: the recipient's own accusation first, then the least told. */
 type Piggyback = { readonly updates: readonly MemberUpdate[] }
@@ -49,15 +47,12 @@ type SyncMessage = {
   readonly updates: readonly MemberUpdate[]
   /** True on every part but the last of a table too large for one frame; only the last is answered. */
   readonly more: boolean
-  /** What tombstones that the sender has dropped had added to its layout version: 0..FORGOTTEN_MAX. */
-  readonly forgotten: number
 }
 
 /** The answer: the table as it is after the merge, in one or several parts. */
 type SyncReplyMessage = {
   readonly kind: 'sync-reply'
   readonly updates: readonly MemberUpdate[]
-  readonly forgotten: number
 }
 
 export type MembershipMessage =

@@ -91,7 +91,6 @@ export class Opinions {
       case 'sync':
       case 'sync-reply':
         this.learnTable(from, message.updates)
-        this.table.learnForgotten(message.forgotten)
         break
       case 'nack':
         break

@@ -90,16 +90,14 @@ export class Outbox {
     const parts = table.parts()
     for (const [index, updates] of parts.entries()) {
       const more = index < parts.length - 1
-      const { forgotten } = table
-      this.#send.push({ to, message: { kind: 'sync', updates, more, forgotten } })
+      this.#send.push({ to, message: { kind: 'sync', updates, more } })
     }
   }
 
   replySync(to: PeerId): void {
     const { table } = this.#opinions
     for (const updates of table.parts()) {
-      const { forgotten } = table
-      this.#send.push({ to, message: { kind: 'sync-reply', updates, forgotten } })
+      this.#send.push({ to, message: { kind: 'sync-reply', updates } })
     }
   }
 

@@ -13,7 +13,7 @@ import {
   updateVersion
 } from './member.ts'
 import type { Member, MemberRecord, MemberState, MemberUpdate } from './member.ts'
-import { FORGOTTEN_MAX, TOMBSTONE_COUNT_MAX } from './messages.ts'
+import { TOMBSTONE_COUNT_MAX } from './messages.ts'
 import { updateProblem } from './record-check.ts'
 import type { UpdateProblem } from './record-check.ts'
 
@@ -46,8 +46,6 @@ export class MemberTable {
     left: 0,
     evicted: 0
   }
-  #versionSum = 0
-  #forgotten = 0
   #sorted: readonly Member[] | undefined
   #parts: readonly (readonly Member[])[] | undefined
 
@@ -87,15 +85,6 @@ export class MemberTable {
     return this.#counts.gone + this.#counts.left + this.#counts.evicted
   }
 
-  get forgotten(): number {
-    return this.#forgotten
-  }
-
-  /** See `layoutVersion()` in member.ts. */
-  get version(): number {
-    return this.#forgotten + this.#versionSum
-  }
-
   /**
    * Merges an update about another member.
    *
@@ -125,11 +114,6 @@ export class MemberTable {
     const after: Member = { record: shown, state, from: this.selfId, sinceTick }
     this.#put(before, after)
     return after
-  }
-
-  /** Takes over what another node has forgotten, so that versions meet; see `layoutVersion()`. */
-  learnForgotten(forgotten: number): void {
-    this.#forgotten = Math.max(this.#forgotten, forgotten)
   }
 
   /** @returns up to `count` members that `accept` likes, each at most once, drawn at random. */
@@ -170,12 +154,11 @@ export class MemberTable {
 
   #account(member: Member, sign: 1 | -1): void {
     this.#counts[member.state] += sign
-    this.#versionSum += sign * updateVersion(member)
     this.#sorted = undefined
     this.#parts = undefined
   }
 
-  /** Drops the oldest tombstones beyond the bound, evictions last, and keeps their versions. */
+  /** Drops the oldest tombstones beyond the bound, evictions last. */
   #dropTombstones(): void {
     while (this.tombstoneCount > TOMBSTONE_COUNT_MAX) {
       let oldest: Member | undefined
@@ -185,7 +168,6 @@ export class MemberTable {
       }
       if (oldest === undefined) return
       const id = oldest.record.peerId
-      this.#forgotten = Math.min(FORGOTTEN_MAX, this.#forgotten + updateVersion(oldest))
       this.#account(oldest, -1)
       this.#members.delete(id)
       this.#ids.splice(lowerBound(this.#ids, id), 1)

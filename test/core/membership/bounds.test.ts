@@ -5,10 +5,9 @@ import { peerId } from '../../../src/base/ids.ts'
 import { CAPACITY_BYTES_MAX, MEMBER_COUNT_MAX } from '../../../src/base/limits.ts'
 import { createRandom } from '../../../src/base/random.ts'
 import { digits, membershipConfig } from '../../../src/core/membership/config.ts'
-import { INCARNATION_MAX, layoutVersion } from '../../../src/core/membership/member.ts'
+import { INCARNATION_MAX } from '../../../src/core/membership/member.ts'
 import { Membership } from '../../../src/core/membership/membership.ts'
 import {
-  FORGOTTEN_MAX,
   TOMBSTONE_COUNT_MAX,
   UPDATES_PER_MESSAGE_MAX
 } from '../../../src/core/membership/messages.ts'
@@ -21,7 +20,7 @@ const name = (index: number): string => `p${String(index).padStart(5, '0')}`
 function hearMany(node: LoneNode, updates: ReturnType<typeof update>[]): void {
   for (let start = 0; start < updates.length; start += 1_000) {
     const part = updates.slice(start, start + 1_000)
-    node.hear('p00000', { kind: 'sync-reply', updates: part, forgotten: 0 })
+    node.hear('p00000', { kind: 'sync-reply', updates: part })
   }
 }
 
@@ -76,7 +75,6 @@ test('messages that are too long, misnumbered or from this node itself are refus
   node.hear('pa', { kind: 'gossip', updates: long })
   node.hear('pa', { kind: 'ping', seq: -1, updates: [] })
   node.hear('pa', { kind: 'nack', seq: 2 ** 32 })
-  node.hear('pa', { kind: 'sync-reply', updates: [], forgotten: FORGOTTEN_MAX + 1 })
   node.hear('self', { kind: 'ping', seq: 1, updates: [] })
   node.step({ kind: 'join', peer: peerId('self') })
   node.step({ kind: 'evict', peer: peerId('self') })
@@ -87,7 +85,6 @@ test('messages that are too long, misnumbered or from this node itself are refus
   expect(Object.fromEntries(node.machine.refused)).toEqual({
     oversize: 2,
     seq: 2,
-    forgotten: 1,
     'from-self': 2,
     'unknown-member': 2
   })
@@ -110,7 +107,7 @@ test('members are bounded: one more is refused until somebody goes', () => {
   expect(node.machine.count('alive')).toBe(MEMBER_COUNT_MAX)
 })
 
-test('tombstones are bounded: the oldest go first, evictions last, and the version stays', () => {
+test('tombstones are bounded: the oldest go first, evictions last', () => {
   const node = new LoneNode({ peers: ['pa', 'pb', 'pc'] })
   node.step({ kind: 'evict', peer: peerId('pa') })
   node.tick()
@@ -119,7 +116,6 @@ test('tombstones are bounded: the oldest go first, evictions last, and the versi
   )
   hearMany(node, gone)
   expect(node.machine.refused.get('tombstones-full')).toBe(1)
-  const before = node.machine.layoutVersion
 
   node.tick()
   node.hearNews('pb', update(record('pb', { incarnation: 2, status: 'left' }), 'left'))
@@ -129,34 +125,9 @@ test('tombstones are bounded: the oldest go first, evictions last, and the versi
   expect(node.state(name(1))).toBeUndefined()
   expect([node.state('pa'), node.state('pb')]).toEqual(['evicted', 'left'])
   expect(node.state('stranger')).toBe('evicted')
-  // pb: 2 to 3; the stranger adds 3; what was dropped still counts.
-  expect(node.machine.layoutVersion).toBe(before + 4)
-  expect(node.machine.parts().opinions.table.forgotten).toBe(6)
-})
-
-test('what others have forgotten is taken over as a maximum', () => {
-  const node = new LoneNode({ peers: ['pa'] })
-  const before = node.machine.layoutVersion
-
-  for (const forgotten of [10, 40, 25]) {
-    node.hear('pa', { kind: 'sync-reply', updates: [], forgotten })
-  }
-
-  expect(node.machine.layoutVersion).toBe(before + 40)
-  expect(node.hasChanged).toBe(true)
-  node.clear()
-  node.step({ kind: 'join', peer: peerId('pa') })
-  expect(node.sentOf('sync')[0]?.message.forgotten).toBe(40)
-})
-
-test('layoutVersion() is twice the revisions, plus one for each tombstone', () => {
-  const members = [
-    update(record('pa', { revision: 3 }), 'suspect'),
-    update(record('pb', { revision: 5 }), 'gone')
-  ]
-
-  expect(layoutVersion(members)).toBe(17)
-  expect(layoutVersion(members, 100)).toBe(117)
+  // Two came, so two went.
+  expect(node.state(name(2))).toBe('gone')
+  expect(node.machine.parts().opinions.table.tombstoneCount).toBe(TOMBSTONE_COUNT_MAX)
 })
 
 describe('membershipConfig()', () => {

@@ -11,6 +11,7 @@ import type {
   Outgoing
 } from '../../../src/core/membership/effects.ts'
 import { checkInvariants } from '../../../src/core/membership/invariants.ts'
+import type { ShownVersions } from '../../../src/core/membership/invariants.ts'
 import type {
   MemberRecord,
   MemberState,
@@ -37,9 +38,7 @@ export class LoneNode {
   readonly machine: Membership
   sent: Outgoing[] = []
   events: MembershipEvent[] = []
-  /** Whether any effect since the last `clear` said that placement may have changed. */
-  hasChanged = false
-  #version = 0
+  #shown: ShownVersions | undefined
 
   constructor(options: LoneOptions = {}) {
     // Periodic things other than probes are out of the way unless a test asks for them.
@@ -114,14 +113,12 @@ export class LoneNode {
   clear(): void {
     this.sent = []
     this.events = []
-    this.hasChanged = false
   }
 
   #take(): void {
-    const { send, events, changed } = this.machine.take()
+    const { send, events } = this.machine.take()
     this.sent.push(...send)
     this.events.push(...events)
-    this.hasChanged ||= changed
-    this.#version = checkInvariants(this.machine, this.#version)
+    this.#shown = checkInvariants(this.machine, this.#shown)
   }
 }

@@ -12,6 +12,7 @@ import type {
   Outgoing
 } from '../../../src/core/membership/effects.ts'
 import { checkInvariants } from '../../../src/core/membership/invariants.ts'
+import type { ShownVersions } from '../../../src/core/membership/invariants.ts'
 import type { MemberRecord } from '../../../src/core/membership/member.ts'
 import { Membership } from '../../../src/core/membership/membership.ts'
 import { record, session } from './records.ts'
@@ -45,7 +46,7 @@ type SimulatedNode = {
   /** Messages pass between nodes of one side only. */
   side: number
   joinVia: PeerId | undefined
-  version: number
+  shown: ShownVersions | undefined
 }
 
 type Delivery = { readonly from: SimulatedNode; readonly outgoing: Outgoing }
@@ -91,7 +92,7 @@ export class SimulatedMesh {
       isRunning: true,
       side: 0,
       joinVia: via as PeerId | undefined,
-      version: 0
+      shown: undefined
     })
     return machine
   }
@@ -197,7 +198,7 @@ export class SimulatedMesh {
     for (const outgoing of send) this.#transmit(node, outgoing)
     const { checkEvery } = this.#options
     if (checkEvery > 0 && this.#steps++ % checkEvery === 0) {
-      node.version = checkInvariants(node.machine, node.version)
+      node.shown = checkInvariants(node.machine, node.shown)
     }
   }
 

@@ -65,8 +65,6 @@ test.each([1, 2, 3, 4])('60 nodes with churn, loss and a partition converge, see
 
   expect(mesh.running().toSorted()).toEqual(live.toSorted())
   expect(gone.size).toBe(0)
-  const versions = new Set(live.map((id) => mesh.machine(id).layoutVersion))
-  expect(versions.size).toBe(1)
   const tables = new Set(
     live.map((id) =>
       JSON.stringify(
