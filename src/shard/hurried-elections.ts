@@ -1,20 +1,26 @@
-// A connection to a leader broke, and its followers elect at once. Their first try may fail though
-// they could agree: the other one hasn't noticed yet, has more in its log, or tries at the same
-// moment. So they try again soon, each in its turn, before the time after which any silence counts.
+// Elections without waiting for the time after which any silence counts: when the connection to a
+// leader breaks, its followers elect at once, and when a node has started, its replicas do as soon
+// as they meet others. A try may fail though they could agree: the other one hasn't noticed yet, has
+// more in its log, or tries at the same moment. So they try again soon, each in its turn.
 
 import type { Clock, Timer } from '../base/clock.ts'
 import { NO_REPLICA } from '../core/raft/messages.ts'
 import type { ReplicaId } from '../core/raft/messages.ts'
+import { RAFT_TICK_MS } from './raft-core.ts'
 import type { Replica } from './replica.ts'
 
 /** When the first voter that is left tries again, … */
 const RETRIES_MS: readonly number[] = [120, 420, 780, 1_200]
+/** A leader that is there has spoken within this time after nodes have met. */
+const MEETING_MS: number = RAFT_TICK_MS + 50
 /** … and how much later each of the others does. */
 const TURN_MS = 140
 
 export class HurriedElections {
   readonly #clock: Clock
   readonly #timers = new Set<Timer>()
+  /** How many tries are still to come. */
+  readonly #left = new Map<Replica, number>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -22,13 +28,28 @@ export class HurriedElections {
 
   /** The replica has lost the connection to the member that led it. */
   leaderLost(replica: Replica, leader: ReplicaId): void {
+    this.#tryFrom(0, replica, leader)
+  }
+
+  /** A node with a member of the group is connected, and nobody is known to lead it. */
+  met(replica: Replica): void {
+    if (!this.#left.has(replica)) this.#tryFrom(MEETING_MS, replica, NO_REPLICA)
+  }
+
+  stop(): void {
+    for (const timer of this.#timers) timer.cancel()
+    this.#timers.clear()
+    this.#left.clear()
+  }
+
+  #tryFrom(startMs: number, replica: Replica, leader: ReplicaId): void {
     const { voters, votersOutgoing } = replica.applied.configState
     const left = [...new Set([...voters, ...votersOutgoing])].filter((id) => id !== leader)
     const turn = left.toSorted((a, b) => a - b).indexOf(replica.id)
     if (turn < 0) return
     const { term } = replica
     for (const delayMs of RETRIES_MS) {
-      this.#after(delayMs + turn * TURN_MS, () => {
+      this.#after(startMs + delayMs + turn * TURN_MS, replica, () => {
         // Whoever leads now was elected meanwhile; long after, silence is for the core to judge.
         if (replica.leader === NO_REPLICA && replica.term <= term + RETRIES_MS.length) {
           replica.campaign()
@@ -37,14 +58,13 @@ export class HurriedElections {
     }
   }
 
-  stop(): void {
-    for (const timer of this.#timers) timer.cancel()
-    this.#timers.clear()
-  }
-
-  #after(delayMs: number, run: () => void): void {
+  #after(delayMs: number, replica: Replica, run: () => void): void {
+    this.#left.set(replica, (this.#left.get(replica) ?? 0) + 1)
     const timer = this.#clock.after(delayMs, () => {
       this.#timers.delete(timer)
+      const left = (this.#left.get(replica) ?? 0) - 1
+      if (left > 0) this.#left.set(replica, left)
+      else this.#left.delete(replica)
       run()
     })
     this.#timers.add(timer)

@@ -13,7 +13,7 @@ import type { AppliedState } from './applied-state.ts'
 export const RAFT_TICK_MS = 250
 /** A leader speaks this often, in ticks; a follower waits so long, and up to twice that. */
 const HEARTBEAT_TICKS = 1
-const ELECTION_TICKS = 6
+const ELECTION_TICKS = 4
 
 export type RaftCoreParts = {
   readonly id: ReplicaId

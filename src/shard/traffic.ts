@@ -50,7 +50,7 @@ export class Traffic {
   readonly #places = new Places()
   readonly #courier: SnapshotCourier
   readonly #elections: HurriedElections
-  readonly #unsubscribe: Unsubscribe
+  readonly #unsubscribe: readonly Unsubscribe[]
 
   constructor(parts: TrafficParts, keeper: ReplicaKeeper) {
     this.#keeper = keeper
@@ -65,11 +65,14 @@ export class Traffic {
       send: (replica, message) => this.#sendNow(replica, message),
       replica: (group) => keeper.replica(group)
     })
-    this.#unsubscribe = parts.network.onDisconnected((peer) => this.#onDisconnected(peer))
+    this.#unsubscribe = [
+      parts.network.onConnected((peer) => this.#onConnected(peer)),
+      parts.network.onDisconnected((peer) => this.#onDisconnected(peer))
+    ]
   }
 
   stop(): void {
-    this.#unsubscribe()
+    for (const unsubscribe of this.#unsubscribe) unsubscribe()
     this.#elections.stop()
     this.#courier.stop()
     this.#links.stop()
@@ -177,6 +180,14 @@ export class Traffic {
       if (replica?.applied.peerOf(message.to) !== peer) continue
       replica.unreachable(message.to)
       if (message.type === 'snapshot') replica.reportSnapshot(message.to, false)
+    }
+  }
+
+  #onConnected(peer: PeerId): void {
+    for (const replica of this.#keeper.replicas()) {
+      const { members } = replica.applied.roster
+      const isMember = members.some((member) => member.peer === peer)
+      if (isMember && replica.leader === NO_REPLICA) this.#elections.met(replica)
     }
   }
 

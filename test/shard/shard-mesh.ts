@@ -7,7 +7,9 @@ import type { PeerId, StoreId } from '../../src/base/ids.ts'
 import { silentLogger } from '../../src/base/log.ts'
 import type { Logger } from '../../src/base/log.ts'
 import { toHex } from '../../src/base/bytes.ts'
+import { placesOf } from '../../src/core/groups/committed-layout.ts'
 import type { LayoutMember } from '../../src/core/groups/committed-layout.ts'
+import type { Place } from '../../src/core/groups/roster.ts'
 import { identityFromSeed } from '../../src/mesh/identity.ts'
 import { MemoryNetwork } from '../../src/net/memory/memory-network.ts'
 import { MemoryWorld } from '../../src/net/memory/memory-world.ts'
@@ -154,19 +156,24 @@ export class ShardMesh {
     return this.clock.monotonicMs() - startMs
   }
 
-  /** Whether every group has as voters what the layout says, and a leader. */
+  /** Whether all know a layout of all members, and every group has a leader and the voters it says. */
   isSettled(): boolean {
     const running = this.peers.filter(({ isRunning }) => isRunning)
+    const members = placeNames(this.members().map(({ id, store }) => ({ peer: id, store })))
+    for (const { layer, isMember } of running) {
+      const known = layer.layouts.current()?.members.map(({ id, store }) => ({ peer: id, store }))
+      if (isMember && placeNames(known ?? []) !== members) return false
+    }
     for (let group = 0; group <= this.count; group++) {
-      const leaders = running.flatMap(({ layer }) => {
-        const replica = layer.host.replica(group)
-        return replica?.isReadyToLead === true ? [replica] : []
-      })
-      const [leader] = leaders
-      if (leader === undefined) return false
-      const { voters, votersOutgoing, learners } = leader.applied.configState
-      const wanted = Math.min(3, this.members().length)
-      if (voters.length !== wanted || votersOutgoing.length > 0 || learners.length > 0) return false
+      const leader = running.find(({ layer }) => layer.host.replica(group)?.isReadyToLead === true)
+      const layout = leader?.layer.layouts.current()
+      const applied = leader?.layer.host.replica(group)?.applied
+      if (layout === undefined || applied === undefined) return false
+      const { voters, votersOutgoing, learners } = applied.configState
+      const wanted = placesOf(layout, group)
+      if (placeNames(applied.roster.members) !== placeNames(wanted)) return false
+      if (voters.length !== wanted.length || votersOutgoing.length + learners.length > 0)
+        return false
     }
     return true
   }
@@ -178,4 +185,9 @@ export class ShardMesh {
       )
     )
   }
+}
+
+function placeNames(places: readonly Place[]): string {
+  const names = places.map(({ peer, store }) => `${peer} ${store}`)
+  return names.toSorted().join()
 }

@@ -64,8 +64,10 @@ export async function createHost(options: HostOptions): Promise<Host> {
       dialTimeout: 10 * SECOND_MS
     },
     connectionMonitor: {
-      pingInterval: 10 * SECOND_MS,
-      pingTimeout: { minTimeout: 1_500, maxTimeout: 5 * SECOND_MS }
+      // A connection that carries nothing is given up: TCP would try ever more seldom, and be back late
+      // by as long as the line was cut.
+      pingInterval: 3 * SECOND_MS,
+      pingTimeout: { minTimeout: 1_500, maxTimeout: 3 * SECOND_MS }
     },
     // An hour and six: the addresses of connected peers would vanish from under the mesh.
     peerStore: { maxAddressAge: 30 * DAY_MS, maxPeerAge: 30 * DAY_MS },
