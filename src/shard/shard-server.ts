@@ -6,7 +6,6 @@ import type { PeerId } from '../base/ids.ts'
 import { shardOf } from '../core/groups/shard-of.ts'
 import { encode } from '../core/machine/codec.ts'
 import { CHANGES } from '../core/machine/own-queries.ts'
-import { isVoter } from '../core/raft/config-change.ts'
 import type { Network } from '../net/network.ts'
 import { failedResult } from '../wire/shard-failure.ts'
 import { decodeShardRequest, SHARD_FRAME_BYTES_MAX, SHARD_PROTOCOL } from '../wire/shard.ts'
@@ -86,8 +85,6 @@ export class ShardServer {
         return await this.#query(call)
       case 'changes':
         return await this.#changes(call, signal)
-      case 'locate':
-        return this.#locate(call.target)
       case 'layout':
         return { kind: 'layout', layout: this.#parts.layoutAfter(call.knownVersion) }
     }
@@ -144,16 +141,6 @@ export class ShardServer {
   #read(replica: Replica, read: () => Uint8Array): ShardResult {
     const { revision } = replica.applied.machine
     return { kind: 'done', revision, result: read() }
-  }
-
-  #locate(target: GroupTarget): ShardResult {
-    const replica = this.#replica(target)
-    const { configState, roster } = replica.applied
-    const leader = replica.leaderPeer()
-    const members = roster.members.map(({ peer, replica: id }) => {
-      return { peer, replica: id, isVoter: isVoter(configState, id) }
-    })
-    return { kind: 'located', group: replica.group, leader, term: replica.term, members }
   }
 
   /** @throws not-leader when there is none here that could know */

@@ -56,13 +56,10 @@ export type ChangesCall = {
   readonly waitMs: number
 }
 
-/** Asks who leads a group. */
-type LocateCall = { readonly kind: 'locate'; readonly target: GroupTarget }
-
 /** Asks for the committed layout, when it is newer than this one; 0 when none is known. */
 type LayoutCall = { readonly kind: 'layout'; readonly knownVersion: number }
 
-export type ShardCall = ExecuteCall | QueryCall | ChangesCall | LocateCall | LayoutCall
+export type ShardCall = ExecuteCall | QueryCall | ChangesCall | LayoutCall
 
 /** @param calls 1 to {@link CALLS_MAX} @throws too-large, invalid-argument */
 export function encodeShardRequest(calls: readonly ShardCall[]): Uint8Array {
@@ -92,13 +89,12 @@ export function decodeShardRequest(bytes: Uint8Array): ShardCall[] {
   return calls
 }
 
-const KINDS = { 3: 'execute', 4: 'query', 5: 'changes', 6: 'locate', 7: 'layout' } as const
+const KINDS = { 3: 'execute', 4: 'query', 5: 'changes', 7: 'layout' } as const
 type KindField = keyof typeof KINDS
 const FIELD_OF: Readonly<Record<ShardCall['kind'], KindField>> = {
   execute: 3,
   query: 4,
   changes: 5,
-  locate: 6,
   layout: 7
 }
 
@@ -122,7 +118,6 @@ function encodeCall(call: ShardCall): Uint8Array {
 }
 
 function encodeContent(call: ShardCall): Uint8Array {
-  if (call.kind === 'locate') return new Uint8Array(0)
   if (call.kind === 'execute') return encodeRequest(call.request)
   if (call.kind === 'query') return encodeQuery(call)
   if (call.kind === 'changes') return encodeChanges(call)
@@ -152,8 +147,6 @@ function decodeCall(bytes: Uint8Array): ShardCall {
       return decodeQuery(inner, where)
     case 'changes':
       return decodeChanges(inner, where)
-    case 'locate':
-      return { kind: 'locate', target: where }
     case 'layout':
       return { kind: 'layout', knownVersion: decodeKnownVersion(inner) }
   }

@@ -17,6 +17,7 @@ import { decodeFrame, encodeFrame } from '../../src/wire/frame.ts'
 import type { Frame } from '../../src/wire/frame.ts'
 import { decodeShardReply } from '../../src/wire/shard-reply.ts'
 import { SYSTEM_GROUP, encodeShardRequest } from '../../src/wire/shard.ts'
+import { encode } from '../../src/core/machine/codec.ts'
 import { LEASE } from '../../src/core/machine/own-queries.ts'
 import { TICK } from '../../src/core/machine/own-operations.ts'
 import { systemClock } from '../../src/node/system-clock.ts'
@@ -329,9 +330,11 @@ describe('what a connection takes', () => {
     const { stream } = await openConnection(api.address, { signal: new AbortController().signal })
     const answered = Promise.withResolvers<Frame>()
     stream.onFrame = (frame) => answered.resolve(frame)
+    const { name, version } = LEASE
+    const asked = { space: utf8('x'), name, version, args: encode(LEASE.args, { lease: 1 }) }
     const calls = [
-      { kind: 'locate', target: { group: 1 } },
-      { kind: 'layout', knownVersion: 0 }
+      { kind: 'layout', knownVersion: 0 },
+      { kind: 'query', target: { group: 1 }, ...asked, isStale: false }
     ] as const
     stream.send({ kind: 'request', id: 1, timeoutMs: 5_000, body: encodeShardRequest(calls) })
     const frame = await answered.promise
@@ -339,7 +342,7 @@ describe('what a connection takes', () => {
     if (frame.kind !== 'response') throw new Error(`it was answered by ${frame.kind}`)
     expect(decodeShardReply(frame.body, 2)).toMatchObject([
       { kind: 'failed', code: 'unsupported-protocol' },
-      { kind: 'failed', code: 'unsupported-protocol' }
+      { kind: 'done' }
     ])
   })
 
@@ -363,7 +366,7 @@ describe('what a connection takes', () => {
 
   it('a request that comes with the upgrade is not lost', async () => {
     const { token } = api.address
-    const call = { kind: 'locate', target: { group: 1 } } as const
+    const call = { kind: 'layout', knownVersion: 0 } as const
     const body = encodeShardRequest([call])
     const socket = dial(api.port, '127.0.0.1')
     const head = `GET /v1/connect HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${token}\r\n`

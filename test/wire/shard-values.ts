@@ -107,7 +107,6 @@ const callArb: fc.Arbitrary<ShardCall> = fc.oneof(
     ),
     waitMs: fc.nat({ max: 60_000 })
   }),
-  fc.record({ kind: fc.constant('locate' as const), target: targetArb }),
   fc.record({ kind: fc.constant('layout' as const), knownVersion: numberArb })
 )
 export const callsArb: fc.Arbitrary<ShardCall[]> = fc.array(callArb, {
@@ -127,18 +126,6 @@ const resultArb: fc.Arbitrary<ShardResult> = fc.oneof(
       details: fc.dictionary(nameArb, fc.oneof(numberArb, textArb), { maxKeys: 4 })
     },
     { requiredKeys: ['kind', 'code', 'message', 'details'] }
-  ),
-  fc.record(
-    {
-      kind: fc.constant('located' as const),
-      group: groupArb,
-      leader: peerArb,
-      term: boundedArb,
-      members: fc.array(fc.record({ peer: peerArb, replica: idArb, isVoter: fc.boolean() }), {
-        maxLength: 5
-      })
-    },
-    { requiredKeys: ['kind', 'group', 'term', 'members'] }
   ),
   fc.record({ kind: fc.constant('layout' as const), layout: bytesArb }, { requiredKeys: ['kind'] }),
   fc.record({ kind: fc.constant('again' as const) })

@@ -29,7 +29,7 @@ import {
   decodeShardRequest,
   encodeShardRequest
 } from '../../src/wire/shard.ts'
-import type { ShardCall } from '../../src/wire/shard.ts'
+import type { ExecuteCall } from '../../src/wire/shard.ts'
 import { failedResult, failureOf } from '../../src/wire/shard-failure.ts'
 import {
   FRAME_MESSAGES_MAX,
@@ -182,7 +182,7 @@ describe('frames', () => {
   })
 })
 
-const execute = (args: Uint8Array, operation = 'kv.put'): ShardCall => ({
+const execute = (args: Uint8Array, operation = 'kv.put'): ExecuteCall => ({
   kind: 'execute',
   target: { group: 1 },
   request: {
@@ -212,8 +212,7 @@ describe('requests', () => {
       'invalid-argument'
     )
     expect(codeOf(() => encodeShardRequest([execute(utf8(''), '')]))).toBe('invalid-argument')
-    const space = new Uint8Array(256)
-    const call: ShardCall = { kind: 'locate', target: { space } }
+    const call = { ...execute(utf8('')), target: { space: new Uint8Array(256) } }
     expect(codeOf(() => encodeShardRequest([call]))).toBe('too-large')
   })
 

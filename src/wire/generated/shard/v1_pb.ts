@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file shard/v1.proto.
  */
 export const file_shard_v1: GenFile = /*@__PURE__*/
-  fileDesc("Cg5zaGFyZC92MS5wcm90bxIOYXRvbGwuc2hhcmQudjEitQEKCVJhZnRGcmFtZRIQCgh0b19zdG9yZRgBIAEoDBISCgpmcm9tX3N0b3JlGAIgASgMEi0KBmdyb3VwcxgDIAMoCzIdLmF0b2xsLnNoYXJkLnYxLkdyb3VwTWVzc2FnZXMSEgoKaGVhcnRiZWF0cxgEIAMoBBIbChNoZWFydGJlYXRfcmVzcG9uc2VzGAUgAygEEiIKBGdvbmUYBiADKAsyFC5hdG9sbC5zaGFyZC52MS5Hb25lIlwKDUdyb3VwTWVzc2FnZXMSDQoFZ3JvdXAYASABKAQSEgoKZ2VuZXJhdGlvbhgCIAEoBBIoCghtZXNzYWdlcxgDIAMoCzIWLmF0b2xsLnJhZnQudjEuTWVzc2FnZSI6CgRHb25lEg0KBWdyb3VwGAEgASgEEhIKCmdlbmVyYXRpb24YAiABKAQSDwoHcmVwbGljYRgDIAEoBCIuCgdSZXF1ZXN0EiMKBWNhbGxzGAEgAygLMhQuYXRvbGwuc2hhcmQudjEuQ2FsbCKOAgoEQ2FsbBIPCgVncm91cBgBIAEoBEgAEg8KBXNwYWNlGAIgASgMSAASKgoHZXhlY3V0ZRgDIAEoCzIXLmF0b2xsLnNoYXJkLnYxLkV4ZWN1dGVIARImCgVxdWVyeRgEIAEoCzIVLmF0b2xsLnNoYXJkLnYxLlF1ZXJ5SAESKgoHY2hhbmdlcxgFIAEoCzIXLmF0b2xsLnNoYXJkLnYxLkNoYW5nZXNIARIoCgZsb2NhdGUYBiABKAsyFi5hdG9sbC5zaGFyZC52MS5Mb2NhdGVIARIoCgZsYXlvdXQYByABKAsyFi5hdG9sbC5zaGFyZC52MS5MYXlvdXRIAUIICgZ0YXJnZXRCBgoEa2luZCKEAQoHRXhlY3V0ZRIOCgZjbGllbnQYASABKAQSEAoIc2VxdWVuY2UYAiABKAQSFgoOYW5zd2VyZWRfYmVsb3cYAyABKAQSDQoFc3BhY2UYBCABKAwSEQoJb3BlcmF0aW9uGAUgASgJEg8KB3ZlcnNpb24YBiABKAQSDAoEYXJncxgHIAEoDCJVCgVRdWVyeRINCgVzcGFjZRgBIAEoDBIMCgRuYW1lGAIgASgJEg8KB3ZlcnNpb24YAyABKAQSDAoEYXJncxgEIAEoDBIQCghpc19zdGFsZRgFIAEoCCJoCgdDaGFuZ2VzEgwKBGFyZWEYASABKAQSDAoEZnJvbRgCIAEoDBIKCgJ0bxgDIAEoDBIQCghyZXZpc2lvbhgEIAEoBBISCgpldmVudHNfbWF4GAUgASgEEg8KB3dhaXRfbXMYBiABKAQiCAoGTG9jYXRlIh8KBkxheW91dBIVCg1rbm93bl92ZXJzaW9uGAEgASgEIjAKBVJlcGx5EicKB3Jlc3VsdHMYASADKAsyFi5hdG9sbC5zaGFyZC52MS5SZXN1bHQi4wEKBlJlc3VsdBIkCgRkb25lGAEgASgLMhQuYXRvbGwuc2hhcmQudjEuRG9uZUgAEigKBmZhaWxlZBgCIAEoCzIWLmF0b2xsLnNoYXJkLnYxLkZhaWxlZEgAEioKB2xvY2F0ZWQYAyABKAsyFy5hdG9sbC5zaGFyZC52MS5Mb2NhdGVkSAASLQoGbGF5b3V0GAQgASgLMhsuYXRvbGwuc2hhcmQudjEuTGF5b3V0UmVwbHlIABImCgVhZ2FpbhgFIAEoCzIVLmF0b2xsLnNoYXJkLnYxLkFnYWluSABCBgoEa2luZCIoCgREb25lEhAKCHJldmlzaW9uGAEgASgEEg4KBnJlc3VsdBgCIAEoDCJgCgZGYWlsZWQSDAoEY29kZRgBIAEoBBIPCgdtZXNzYWdlGAIgASgJEg4KBmxlYWRlchgDIAEoCRInCgdkZXRhaWxzGAQgAygLMhYuYXRvbGwuc2hhcmQudjEuRGV0YWlsIkAKBkRldGFpbBILCgNrZXkYASABKAkSEAoGbnVtYmVyGAIgASgESAASDgoEdGV4dBgDIAEoCUgAQgcKBXZhbHVlIl8KB0xvY2F0ZWQSDQoFZ3JvdXAYASABKAQSDgoGbGVhZGVyGAIgASgJEgwKBHRlcm0YAyABKAQSJwoHbWVtYmVycxgEIAMoCzIWLmF0b2xsLnNoYXJkLnYxLk1lbWJlciI5CgZNZW1iZXISDAoEcGVlchgBIAEoCRIPCgdyZXBsaWNhGAIgASgEEhAKCGlzX3ZvdGVyGAMgASgIIi0KC0xheW91dFJlcGx5EhMKBmxheW91dBgBIAEoDEgAiAEBQgkKB19sYXlvdXQiBwoFQWdhaW4iRwoOU25hcHNob3RIYW5kbGUSEwoLc25hcHNob3RfaWQYASABKAwSEgoKcGFpcl9ieXRlcxgCIAEoBBIMCgRub3RlGAMgASgMIlkKDENodW5rUmVxdWVzdBINCgVncm91cBgBIAEoBBISCgpnZW5lcmF0aW9uGAIgASgEEhMKC3NuYXBzaG90X2lkGAMgASgMEhEKCWFmdGVyX2tleRgEIAEoDCI2CgVDaHVuaxINCgVwYWlycxgBIAEoDBINCgVjcmMzMhgCIAEoBBIPCgdpc19sYXN0GAMgASgIIiwKBVBhaXJzEiMKBXBhaXJzGAEgAygLMhQuYXRvbGwuc2hhcmQudjEuUGFpciIiCgRQYWlyEgsKA2tleRgBIAEoDBINCgV2YWx1ZRgCIAEoDGIGcHJvdG8z", [file_raft_v1]);
+  fileDesc("Cg5zaGFyZC92MS5wcm90bxIOYXRvbGwuc2hhcmQudjEitQEKCVJhZnRGcmFtZRIQCgh0b19zdG9yZRgBIAEoDBISCgpmcm9tX3N0b3JlGAIgASgMEi0KBmdyb3VwcxgDIAMoCzIdLmF0b2xsLnNoYXJkLnYxLkdyb3VwTWVzc2FnZXMSEgoKaGVhcnRiZWF0cxgEIAMoBBIbChNoZWFydGJlYXRfcmVzcG9uc2VzGAUgAygEEiIKBGdvbmUYBiADKAsyFC5hdG9sbC5zaGFyZC52MS5Hb25lIlwKDUdyb3VwTWVzc2FnZXMSDQoFZ3JvdXAYASABKAQSEgoKZ2VuZXJhdGlvbhgCIAEoBBIoCghtZXNzYWdlcxgDIAMoCzIWLmF0b2xsLnJhZnQudjEuTWVzc2FnZSI6CgRHb25lEg0KBWdyb3VwGAEgASgEEhIKCmdlbmVyYXRpb24YAiABKAQSDwoHcmVwbGljYRgDIAEoBCIuCgdSZXF1ZXN0EiMKBWNhbGxzGAEgAygLMhQuYXRvbGwuc2hhcmQudjEuQ2FsbCLkAQoEQ2FsbBIPCgVncm91cBgBIAEoBEgAEg8KBXNwYWNlGAIgASgMSAASKgoHZXhlY3V0ZRgDIAEoCzIXLmF0b2xsLnNoYXJkLnYxLkV4ZWN1dGVIARImCgVxdWVyeRgEIAEoCzIVLmF0b2xsLnNoYXJkLnYxLlF1ZXJ5SAESKgoHY2hhbmdlcxgFIAEoCzIXLmF0b2xsLnNoYXJkLnYxLkNoYW5nZXNIARIoCgZsYXlvdXQYByABKAsyFi5hdG9sbC5zaGFyZC52MS5MYXlvdXRIAUIICgZ0YXJnZXRCBgoEa2luZCKEAQoHRXhlY3V0ZRIOCgZjbGllbnQYASABKAQSEAoIc2VxdWVuY2UYAiABKAQSFgoOYW5zd2VyZWRfYmVsb3cYAyABKAQSDQoFc3BhY2UYBCABKAwSEQoJb3BlcmF0aW9uGAUgASgJEg8KB3ZlcnNpb24YBiABKAQSDAoEYXJncxgHIAEoDCJVCgVRdWVyeRINCgVzcGFjZRgBIAEoDBIMCgRuYW1lGAIgASgJEg8KB3ZlcnNpb24YAyABKAQSDAoEYXJncxgEIAEoDBIQCghpc19zdGFsZRgFIAEoCCJoCgdDaGFuZ2VzEgwKBGFyZWEYASABKAQSDAoEZnJvbRgCIAEoDBIKCgJ0bxgDIAEoDBIQCghyZXZpc2lvbhgEIAEoBBISCgpldmVudHNfbWF4GAUgASgEEg8KB3dhaXRfbXMYBiABKAQiHwoGTGF5b3V0EhUKDWtub3duX3ZlcnNpb24YASABKAQiMAoFUmVwbHkSJwoHcmVzdWx0cxgBIAMoCzIWLmF0b2xsLnNoYXJkLnYxLlJlc3VsdCK3AQoGUmVzdWx0EiQKBGRvbmUYASABKAsyFC5hdG9sbC5zaGFyZC52MS5Eb25lSAASKAoGZmFpbGVkGAIgASgLMhYuYXRvbGwuc2hhcmQudjEuRmFpbGVkSAASLQoGbGF5b3V0GAQgASgLMhsuYXRvbGwuc2hhcmQudjEuTGF5b3V0UmVwbHlIABImCgVhZ2FpbhgFIAEoCzIVLmF0b2xsLnNoYXJkLnYxLkFnYWluSABCBgoEa2luZCIoCgREb25lEhAKCHJldmlzaW9uGAEgASgEEg4KBnJlc3VsdBgCIAEoDCJgCgZGYWlsZWQSDAoEY29kZRgBIAEoBBIPCgdtZXNzYWdlGAIgASgJEg4KBmxlYWRlchgDIAEoCRInCgdkZXRhaWxzGAQgAygLMhYuYXRvbGwuc2hhcmQudjEuRGV0YWlsIkAKBkRldGFpbBILCgNrZXkYASABKAkSEAoGbnVtYmVyGAIgASgESAASDgoEdGV4dBgDIAEoCUgAQgcKBXZhbHVlIi0KC0xheW91dFJlcGx5EhMKBmxheW91dBgBIAEoDEgAiAEBQgkKB19sYXlvdXQiBwoFQWdhaW4iRwoOU25hcHNob3RIYW5kbGUSEwoLc25hcHNob3RfaWQYASABKAwSEgoKcGFpcl9ieXRlcxgCIAEoBBIMCgRub3RlGAMgASgMIlkKDENodW5rUmVxdWVzdBINCgVncm91cBgBIAEoBBISCgpnZW5lcmF0aW9uGAIgASgEEhMKC3NuYXBzaG90X2lkGAMgASgMEhEKCWFmdGVyX2tleRgEIAEoDCI2CgVDaHVuaxINCgVwYWlycxgBIAEoDBINCgVjcmMzMhgCIAEoBBIPCgdpc19sYXN0GAMgASgIIiwKBVBhaXJzEiMKBXBhaXJzGAEgAygLMhQuYXRvbGwuc2hhcmQudjEuUGFpciIiCgRQYWlyEgsKA2tleRgBIAEoDBINCgV2YWx1ZRgCIAEoDGIGcHJvdG8z", [file_raft_v1]);
 
 /**
  * What all groups of a node have for one peer. Numbers are at most 2^52, groups at most 65535.
@@ -179,12 +179,6 @@ export type Call = Message<"atoll.shard.v1.Call"> & {
     case: "changes";
   } | {
     /**
-     * @generated from field: atoll.shard.v1.Locate locate = 6;
-     */
-    value: Locate;
-    case: "locate";
-  } | {
-    /**
      * @generated from field: atoll.shard.v1.Layout layout = 7;
      */
     value: Layout;
@@ -328,19 +322,6 @@ export const ChangesSchema: GenMessage<Changes> = /*@__PURE__*/
   messageDesc(file_shard_v1, 7);
 
 /**
- * @generated from message atoll.shard.v1.Locate
- */
-export type Locate = Message<"atoll.shard.v1.Locate"> & {
-};
-
-/**
- * Describes the message atoll.shard.v1.Locate.
- * Use `create(LocateSchema)` to create a new message.
- */
-export const LocateSchema: GenMessage<Locate> = /*@__PURE__*/
-  messageDesc(file_shard_v1, 8);
-
-/**
  * @generated from message atoll.shard.v1.Layout
  */
 export type Layout = Message<"atoll.shard.v1.Layout"> & {
@@ -357,7 +338,7 @@ export type Layout = Message<"atoll.shard.v1.Layout"> & {
  * Use `create(LayoutSchema)` to create a new message.
  */
 export const LayoutSchema: GenMessage<Layout> = /*@__PURE__*/
-  messageDesc(file_shard_v1, 9);
+  messageDesc(file_shard_v1, 8);
 
 /**
  * @generated from message atoll.shard.v1.Reply
@@ -374,7 +355,7 @@ export type Reply = Message<"atoll.shard.v1.Reply"> & {
  * Use `create(ReplySchema)` to create a new message.
  */
 export const ReplySchema: GenMessage<Reply> = /*@__PURE__*/
-  messageDesc(file_shard_v1, 10);
+  messageDesc(file_shard_v1, 9);
 
 /**
  * @generated from message atoll.shard.v1.Result
@@ -397,12 +378,6 @@ export type Result = Message<"atoll.shard.v1.Result"> & {
     case: "failed";
   } | {
     /**
-     * @generated from field: atoll.shard.v1.Located located = 3;
-     */
-    value: Located;
-    case: "located";
-  } | {
-    /**
      * @generated from field: atoll.shard.v1.LayoutReply layout = 4;
      */
     value: LayoutReply;
@@ -421,7 +396,7 @@ export type Result = Message<"atoll.shard.v1.Result"> & {
  * Use `create(ResultSchema)` to create a new message.
  */
 export const ResultSchema: GenMessage<Result> = /*@__PURE__*/
-  messageDesc(file_shard_v1, 11);
+  messageDesc(file_shard_v1, 10);
 
 /**
  * @generated from message atoll.shard.v1.Done
@@ -443,7 +418,7 @@ export type Done = Message<"atoll.shard.v1.Done"> & {
  * Use `create(DoneSchema)` to create a new message.
  */
 export const DoneSchema: GenMessage<Done> = /*@__PURE__*/
-  messageDesc(file_shard_v1, 12);
+  messageDesc(file_shard_v1, 11);
 
 /**
  * @generated from message atoll.shard.v1.Failed
@@ -479,7 +454,7 @@ export type Failed = Message<"atoll.shard.v1.Failed"> & {
  * Use `create(FailedSchema)` to create a new message.
  */
 export const FailedSchema: GenMessage<Failed> = /*@__PURE__*/
-  messageDesc(file_shard_v1, 13);
+  messageDesc(file_shard_v1, 12);
 
 /**
  * @generated from message atoll.shard.v1.Detail
@@ -515,68 +490,7 @@ export type Detail = Message<"atoll.shard.v1.Detail"> & {
  * Use `create(DetailSchema)` to create a new message.
  */
 export const DetailSchema: GenMessage<Detail> = /*@__PURE__*/
-  messageDesc(file_shard_v1, 14);
-
-/**
- * @generated from message atoll.shard.v1.Located
- */
-export type Located = Message<"atoll.shard.v1.Located"> & {
-  /**
-   * @generated from field: uint64 group = 1;
-   */
-  group: bigint;
-
-  /**
-   * A peer id; empty for none.
-   *
-   * @generated from field: string leader = 2;
-   */
-  leader: string;
-
-  /**
-   * @generated from field: uint64 term = 3;
-   */
-  term: bigint;
-
-  /**
-   * @generated from field: repeated atoll.shard.v1.Member members = 4;
-   */
-  members: Member[];
-};
-
-/**
- * Describes the message atoll.shard.v1.Located.
- * Use `create(LocatedSchema)` to create a new message.
- */
-export const LocatedSchema: GenMessage<Located> = /*@__PURE__*/
-  messageDesc(file_shard_v1, 15);
-
-/**
- * @generated from message atoll.shard.v1.Member
- */
-export type Member = Message<"atoll.shard.v1.Member"> & {
-  /**
-   * @generated from field: string peer = 1;
-   */
-  peer: string;
-
-  /**
-   * @generated from field: uint64 replica = 2;
-   */
-  replica: bigint;
-
-  /**
-   * @generated from field: bool is_voter = 3;
-   */
-  isVoter: boolean;
-};
-
-/**
- * Describes the message atoll.shard.v1.Member.
- * Use `create(MemberSchema)` to create a new message.
- */
-export const MemberSchema: GenMessage<Member> = /*@__PURE__*/
-  messageDesc(file_shard_v1, 16);
+  messageDesc(file_shard_v1, 13);
 
 /**
  * @generated from message atoll.shard.v1.LayoutReply
@@ -595,7 +509,7 @@ export type LayoutReply = Message<"atoll.shard.v1.LayoutReply"> & {
  * Use `create(LayoutReplySchema)` to create a new message.
  */
 export const LayoutReplySchema: GenMessage<LayoutReply> = /*@__PURE__*/
-  messageDesc(file_shard_v1, 17);
+  messageDesc(file_shard_v1, 14);
 
 /**
  * @generated from message atoll.shard.v1.Again
@@ -608,7 +522,7 @@ export type Again = Message<"atoll.shard.v1.Again"> & {
  * Use `create(AgainSchema)` to create a new message.
  */
 export const AgainSchema: GenMessage<Again> = /*@__PURE__*/
-  messageDesc(file_shard_v1, 18);
+  messageDesc(file_shard_v1, 15);
 
 /**
  * The data of a snapshot of atoll.raft.v1.
@@ -639,7 +553,7 @@ export type SnapshotHandle = Message<"atoll.shard.v1.SnapshotHandle"> & {
  * Use `create(SnapshotHandleSchema)` to create a new message.
  */
 export const SnapshotHandleSchema: GenMessage<SnapshotHandle> = /*@__PURE__*/
-  messageDesc(file_shard_v1, 19);
+  messageDesc(file_shard_v1, 16);
 
 /**
  * @generated from message atoll.shard.v1.ChunkRequest
@@ -671,7 +585,7 @@ export type ChunkRequest = Message<"atoll.shard.v1.ChunkRequest"> & {
  * Use `create(ChunkRequestSchema)` to create a new message.
  */
 export const ChunkRequestSchema: GenMessage<ChunkRequest> = /*@__PURE__*/
-  messageDesc(file_shard_v1, 20);
+  messageDesc(file_shard_v1, 17);
 
 /**
  * @generated from message atoll.shard.v1.Chunk
@@ -700,7 +614,7 @@ export type Chunk = Message<"atoll.shard.v1.Chunk"> & {
  * Use `create(ChunkSchema)` to create a new message.
  */
 export const ChunkSchema: GenMessage<Chunk> = /*@__PURE__*/
-  messageDesc(file_shard_v1, 21);
+  messageDesc(file_shard_v1, 18);
 
 /**
  * @generated from message atoll.shard.v1.Pairs
@@ -717,7 +631,7 @@ export type Pairs = Message<"atoll.shard.v1.Pairs"> & {
  * Use `create(PairsSchema)` to create a new message.
  */
 export const PairsSchema: GenMessage<Pairs> = /*@__PURE__*/
-  messageDesc(file_shard_v1, 22);
+  messageDesc(file_shard_v1, 19);
 
 /**
  * @generated from message atoll.shard.v1.Pair
@@ -739,5 +653,5 @@ export type Pair = Message<"atoll.shard.v1.Pair"> & {
  * Use `create(PairSchema)` to create a new message.
  */
 export const PairSchema: GenMessage<Pair> = /*@__PURE__*/
-  messageDesc(file_shard_v1, 23);
+  messageDesc(file_shard_v1, 20);
 
