@@ -25,7 +25,7 @@ process.env.UV_THREADPOOL_SIZE ??= '8'
 // What V8 made of the program the last time, beside the program; where that can't be written, without.
 enableCompileCache?.(fileURLToPath(new URL('../dist/.compile-cache', import.meta.url)))
 
-const { main } = await import('../dist/api/cli/main.js')
+const { main } = await import('../dist/bundle/atoll.js')
 process.exitCode = await main(process.argv.slice(2))
 // What a slow reader of a pipe hasn't taken yet would be lost at the exit.
 for (const stream of [process.stdout, process.stderr]) {

@@ -90,13 +90,15 @@ function newestChange(folder) {
 
 /** Builds dist when a source is newer than the last build. */
 async function build() {
+  const others = ['tsconfig.json', 'package-lock.json', join('bin', 'bundle.js')]
   const sources = Math.max(
     newestChange(join(root, 'src')),
-    statSync(join(root, 'tsconfig.json')).mtimeMs
+    ...others.map((name) => statSync(join(root, name)).mtimeMs)
   )
   if (existsSync(buildStamp) && statSync(buildStamp).mtimeMs > sources) return
   process.stderr.write('Building …\n')
   await mustRun('The build', join(bin, 'tsc'), ['-p', 'src'])
+  await mustRun('The build', join(bin, 'node'), [join(root, 'bin', 'bundle.js')])
   writeFileSync(buildStamp, '')
 }
 

@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { MeshError } from '../base/errors.ts'
 import { connectToNode, type ApiClient } from './http-client.ts'
+import { PACKAGE_FOLDER } from './package-folder.ts'
 
-const COMMAND = join(import.meta.dirname, '..', '..', 'bin', 'atoll.js')
+const COMMAND = join(PACKAGE_FOLDER, 'bin', 'atoll.js')
 /** The first line of the command, as it is when a shell starts it. */
 const ENGINE_FLAGS = ['--max-semi-space-size=8']
 /** What is kept of a process's stderr, for the error that says why it ended. */

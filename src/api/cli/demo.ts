@@ -9,12 +9,11 @@ import type { CommandContext } from './command.ts'
 import { countAndKill, readCounter, type CounterRun } from './demo-counter.ts'
 import { DemoFiles, sumOf, type DemoFile } from './demo-files.ts'
 import { DemoMesh } from './demo-mesh.ts'
+import { PACKAGE_FOLDER } from '../package-folder.ts'
 import { table } from './output.ts'
 
 const PEERS_MIN = 4
 const PEERS_MAX = 9
-/** The clone or the installed package, when no folder is named. */
-const OWN_FOLDER = join(import.meta.dirname, '..', '..', '..')
 
 type DemoOptions = { readonly peers: number; readonly folder: string; readonly exit: boolean }
 type Step = { what: string; took: string; result: string }
@@ -35,7 +34,7 @@ export function registerDemo(program: Command, context: CommandContext): void {
         )
       }
       const mesh = await DemoMesh.create(context.signal)
-      const folder = path ?? OWN_FOLDER
+      const folder = path ?? PACKAGE_FOLDER
       await new Demo(context, mesh, { peers, folder, exit: options.exit === true }).run()
     })
 }
@@ -104,7 +103,7 @@ class Demo {
   }
 
   async #putAll(folder: string): Promise<DemoFile[]> {
-    const isOwn = folder === OWN_FOLDER
+    const isOwn = folder === PACKAGE_FOLDER
     const name = isOwn ? 'this installation' : folder
     let files: DemoFile[] = []
     await this.#step(`put ${name} in, through node-1`, async () => {

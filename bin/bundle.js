@@ -1,0 +1,30 @@
+// Puts the program and what it is made of into one file: a thousand modules take half a second to
+// find and compile, and every command would. Plain JavaScript, run by bin/dev.js after the compiler.
+
+import { join } from 'node:path'
+import { build } from 'esbuild'
+
+const root = join(import.meta.dirname, '..')
+const dist = join(root, 'dist')
+
+await build({
+  entryPoints: {
+    atoll: join(dist, 'api', 'cli', 'main.js'),
+    'check-state': join(dist, 'storage', 'file', 'state', 'check-state.js')
+  },
+  outdir: join(dist, 'bundle'),
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node22',
+  // Native, or of use to few commands.
+  external: ['lmdb', 'esbuild'],
+  // Errors are known by the names of their classes.
+  keepNames: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+  // Libraries in the older form of modules ask for Node's own this way.
+  banner: {
+    js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
+  }
+})

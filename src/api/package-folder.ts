@@ -1,0 +1,15 @@
+// Where this program is installed, from wherever in it the caller was put by the build.
+
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { assert } from '../base/assert.ts'
+
+/** The clone, or the installed package. */
+export const PACKAGE_FOLDER: string = packageFolder(import.meta.dirname)
+
+function packageFolder(from: string): string {
+  if (existsSync(join(from, 'package.json'))) return from
+  const above = dirname(from)
+  assert(above !== from, 'the program is part of a package')
+  return packageFolder(above)
+}
