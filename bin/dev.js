@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
@@ -13,7 +14,10 @@ const bin = join(root, 'node_modules', '.bin')
 const installStamp = join(root, 'node_modules', '.atoll-installed')
 const buildStamp = join(root, 'dist', '.atoll-built')
 
-/** Each task is a list of steps: a title and a command line, run with the project's own Node.js. */
+/**
+ * Each task is a list of steps: a title and a command line, run with the project's own Node.js. The
+ * lists of a `beside` run at one time, for they leave each other processors to use.
+ */
 const TASKS = {
   check: [
     ['format', ['oxfmt', '--check']],
@@ -26,12 +30,15 @@ const TASKS = {
   test: [
     ['check', ['node', 'bin/dev.js', 'check']],
     ['end-to-end tests', ['vitest', 'run', '--project', 'e2e']],
-    [
-      'simulation',
-      ['node', 'test/sim/run.ts', '--only', 'membership', '--seeds', '1', '--peers', '100']
-    ],
-    ['chaos', ['node', 'test/e2e/chaos.ts', '--cycles', '5']],
-    ['chaos of what is agreed', ['node', 'test/e2e/chaos.ts', 'kv', '--minutes', '1']]
+    {
+      beside: [
+        [['simulation', ['node', 'test/sim/run.ts', '--only', 'membership', '--seeds', '1']]],
+        [
+          ['chaos', ['node', 'test/e2e/chaos.ts', '--cycles', '5']],
+          ['chaos of what is agreed', ['node', 'test/e2e/chaos.ts', 'kv', '--minutes', '1']]
+        ]
+      ]
+    }
   ],
   demo: [['demo', ['node', 'bin/atoll.js', 'demo']]],
   chaos: [['chaos', ['node', 'test/e2e/chaos.ts']]],
@@ -42,15 +49,25 @@ const TASKS = {
   setup: []
 }
 
-let running
+const running = new Set()
 
 /** Runs a command and passes Ctrl-C on to it. Resolves to its exit code. */
 function run(command, words, options = {}) {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, PATH: `${bin}:${process.env.PATH}`, ...options.env }
-    running = spawn(command, words, { cwd: root, stdio: options.stdio ?? 'inherit', env })
-    running.once('error', reject)
-    running.once('close', (code, signal) => resolve(code ?? (signal === 'SIGINT' ? 130 : 1)))
+    const stdio = options.prefix === undefined ? 'inherit' : ['ignore', 'pipe', 'pipe']
+    const child = spawn(command, words, { cwd: root, stdio, env })
+    running.add(child)
+    for (const stream of [child.stdout, child.stderr]) {
+      if (stream === null) continue
+      const lines = createInterface({ input: stream })
+      lines.on('line', (line) => process.stdout.write(`${options.prefix}: ${line}\n`))
+    }
+    child.once('error', reject)
+    child.once('close', (code, signal) => {
+      running.delete(child)
+      resolve(code ?? (signal === 'SIGINT' ? 130 : 1))
+    })
   })
 }
 
@@ -102,6 +119,30 @@ async function build() {
   writeFileSync(buildStamp, '')
 }
 
+/** @returns the exit code of the first step that failed, or 0 */
+async function runSteps(steps, { extra = [], isBeside = false } = {}) {
+  for (const [index, step] of steps.entries()) {
+    if (step.beside !== undefined) {
+      const codes = await Promise.all(
+        step.beside.map(async (list) => await runSteps(list, { isBeside: true }))
+      )
+      const failed = codes.find((code) => code !== 0)
+      if (failed !== undefined) return failed
+      continue
+    }
+    const [title, [command, ...words]] = step
+    const isOne = steps.length === 1 && !isBeside
+    if (!isOne) process.stderr.write(`\n== ${title}\n`)
+    const more = index === steps.length - 1 ? extra : []
+    const prefix = isBeside ? title : undefined
+    const code = await run(join(bin, command), [...words, ...more], { prefix })
+    if (code === 0) continue
+    if (!isOne) process.stderr.write(`\natoll: ${title} failed (exit code ${code})\n`)
+    return code
+  }
+  return 0
+}
+
 async function main() {
   const [name = '', ...rest] = process.argv.slice(2)
   const steps = TASKS[name]
@@ -111,18 +152,12 @@ async function main() {
   }
   // The first Ctrl-C is for the task, which ends cleanly and gives its own exit code.
   process.on('SIGINT', () => {})
-  process.on('SIGTERM', () => running?.kill('SIGTERM'))
+  process.on('SIGTERM', () => {
+    for (const child of running) child.kill('SIGTERM')
+  })
   await install()
   await build()
-  for (const [index, [title, [command, ...words]]] of steps.entries()) {
-    if (steps.length > 1) process.stderr.write(`\n== ${title}\n`)
-    const extra = index === steps.length - 1 ? rest : []
-    const code = await run(join(bin, command), [...words, ...extra])
-    if (code !== 0) {
-      if (steps.length > 1) process.stderr.write(`\natoll: ${title} failed (exit code ${code})\n`)
-      process.exit(code)
-    }
-  }
+  process.exitCode = await runSteps(steps, { extra: rest })
 }
 
 await main()
