@@ -199,6 +199,20 @@ export class Leases {
     if (this.#isStopped) throw stopped()
     const sentMs = clock.monotonicMs()
     const { result } = await shards.execute({ space }, GRANT, { ttlMs }, options)
+    const lease = this.adopt(space, { id: result.lease, ttlMs, sentMs })
+    lease.lost.throwIfAborted()
+    return lease
+  }
+
+  /**
+   * Takes over a lease that an operation granted, and renews it.
+   *
+   * @param granted.sentMs when the request for it was sent, by the monotonic clock
+   */
+  adopt(
+    space: Uint8Array,
+    granted: { readonly id: number; readonly ttlMs: number; readonly sentMs: number }
+  ): Lease {
     const lease: Lease = new Lease(
       {
         ...this.#components,
@@ -207,11 +221,10 @@ export class Leases {
           if (reason.code !== 'not-found') this.abandon(lease)
         }
       },
-      { id: result.lease, ttlMs, space, sentMs }
+      { ...granted, space }
     )
     this.#kept.add(lease)
     if (this.#isStopped) lease.lose(stopped())
-    lease.lost.throwIfAborted()
     return lease
   }
 
