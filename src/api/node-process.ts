@@ -139,7 +139,7 @@ export class NodeProcess {
   }
 
   /** Stops or continues the whole process, as a laptop's lid does. */
-  signal(name: 'SIGSTOP' | 'SIGCONT'): void {
+  signal(name: 'SIGSTOP' | 'SIGCONT' | 'SIGUSR2'): void {
     this.#child.kill(name)
   }
 }

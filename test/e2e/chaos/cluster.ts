@@ -2,7 +2,7 @@
 // network namespace of its own, so that the network between them can be cut, and one has a small disk.
 
 import { execFile } from 'node:child_process'
-import { cp, mkdir, open, readdir, rm } from 'node:fs/promises'
+import { cp, mkdir, open, readdir, rm, writeFile } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo, Server } from 'node:net'
@@ -24,9 +24,11 @@ import { systemClock } from '../../../src/node/system-clock.ts'
 import { describeGroups, groupsOf, lackOf } from '../groups.ts'
 import type { Lan } from '../lan.ts'
 import { until } from '../process-mesh.ts'
+import type { Trouble } from './disk-and-clock.ts'
 
 const execute = promisify(execFile)
 const RELAY = join(import.meta.dirname, 'api-relay.ts')
+const TROUBLE = join(import.meta.dirname, 'disk-and-clock.ts')
 const API_PORT = 4_646
 const MESH_PORT = 4_001
 const START_MS = 60_000
@@ -116,16 +118,17 @@ export class Cluster implements AsyncDisposable {
     return NodeProcess.spawn({
       dataDir: this.dirOf(index),
       words,
-      ...(this.#lan === undefined
-        ? {}
-        : {
-            within: this.#lan.within(index),
-            env: {
-              NODE_OPTIONS: `--import=${RELAY}`,
+      ...(this.#lan === undefined ? {} : { within: this.#lan.within(index) }),
+      env: {
+        NODE_OPTIONS: `--import=${RELAY} --import=${TROUBLE}`,
+        ATOLL_TROUBLE_FILE: this.#troubleFileOf(index),
+        ...(this.#lan === undefined
+          ? {}
+          : {
               ATOLL_RELAY_SOCKET: this.#socketOf(index),
               ATOLL_RELAY_PORT: String(API_PORT)
-            }
-          })
+            })
+      }
     })
   }
 
@@ -186,6 +189,12 @@ export class Cluster implements AsyncDisposable {
       await this.#lan?.mend(from, to)
     }
     this.#cuts.clear()
+  }
+
+  /** Slows the disk of a node that runs, and sets its clock, until it is told otherwise or ends. */
+  async trouble(index: number, trouble: Trouble): Promise<void> {
+    await writeFile(this.#troubleFileOf(index), JSON.stringify(trouble))
+    if (this.isRunning(index)) this.node(index).signal('SIGUSR2')
   }
 
   /** Its log and what it has applied are gone, its key is still there. */
@@ -259,6 +268,10 @@ export class Cluster implements AsyncDisposable {
 
   #networkWords(address: string): string[] {
     return ['--listen', `/ip4/${address}/tcp/${MESH_PORT}`, '--api', `127.0.0.1:${API_PORT}`]
+  }
+
+  #troubleFileOf(index: number): string {
+    return join(this.#root, `${index}.trouble.json`)
   }
 
   #socketOf(index: number): string {

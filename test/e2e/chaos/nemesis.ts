@@ -6,8 +6,11 @@ import { join } from 'node:path'
 import { pick, type Random } from '../../../src/base/random.ts'
 import { pause, until } from '../process-mesh.ts'
 import type { Cluster } from './cluster.ts'
+import type { Trouble } from './disk-and-clock.ts'
 import type { Ledger } from './ledger.ts'
 
+const HOUR_MS = 3_600_000
+const SOUND: Trouble = { diskDelayMs: 0, clockOffsetMs: 0 }
 /** Longer than that, and the service is taken for dead. */
 const SERVED_LIMIT_MS = 60_000
 
@@ -199,6 +202,43 @@ const DISK_FULL: Fault = {
   }
 }
 
+/** As a card that is worn out, or busy with something else. */
+const SLOW_DISK: Fault = {
+  name: 'slow disk',
+  async run(context) {
+    const { cluster, random } = context
+    const [index = 0] = someNodes(context, 1)
+    const diskDelayMs = 50 + random.below(1_500)
+    await broken(context, 'slow disk', async () => {
+      await cluster.trouble(index, { diskDelayMs, clockOffsetMs: 0 })
+    })
+    await pause(1_000 + random.below(6_000))
+    await mended(context, 'end of slow disk', async () => await cluster.trouble(index, SOUND))
+  }
+}
+
+/** Some nodes find themselves an hour earlier or later, as when a clock without a battery is set. */
+const CLOCK_JUMPS: Fault = {
+  name: 'clocks jump by an hour',
+  async run(context) {
+    const { cluster, random } = context
+    const nodes = someNodes(context, 1 + random.below(cluster.count))
+    const jump = async (offsetOf: () => number): Promise<void> => {
+      const troubles = nodes.map((index) => [index, offsetOf()] as const)
+      await Promise.all(
+        troubles.map(async ([index, clockOffsetMs]) => {
+          await cluster.trouble(index, { diskDelayMs: 0, clockOffsetMs })
+        })
+      )
+    }
+    await broken(context, 'clock jump', async () => {
+      await jump(() => pick(random, [-HOUR_MS, HOUR_MS]))
+    })
+    await pause(500 + random.below(3_000))
+    await mended(context, 'clock jump back', async () => await jump(() => 0))
+  }
+}
+
 const WIPED: Fault = {
   name: 'log and state lost',
   isLoss: true,
@@ -286,6 +326,8 @@ export const FAULTS: readonly Fault[] = [
   cut('everybody alone', everybodyAlone, false),
   FLAPPING,
   DISK_FULL,
+  SLOW_DISK,
+  CLOCK_JUMPS,
   WIPED,
   REPLACED,
   FLIPPED,
