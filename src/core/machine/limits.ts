@@ -72,6 +72,46 @@ export const FILE_VERSIONS_MAX = 16
 /** Entries of removed directories that one operation gives back. */
 export const FILE_REAP_COUNT_MAX = 1_000
 
+/** Jobs of a shard, ended ones included. */
+export const JOBS_MAX = 4_096
+/** Tasks of one record; a job that has more is several records. */
+export const JOB_TASKS_MAX = 4_096
+export const JOB_STAGES_MAX = 256
+/** Stages that wait for another, counted for each that they wait for. */
+export const JOB_STAGE_EDGES_MAX = 1_024
+/** Letters and digits of a job's name. */
+export const JOB_ID_LENGTH_MAX = 200
+/** What services keep with a job. */
+export const JOB_SPEC_BYTES_MAX: number = 8 * KIB
+/** A name of blocks, which the machine doesn't look into. */
+export const JOB_CID_BYTES_MAX = 64
+/** A result in the record itself. Larger ones are blocks. */
+export const JOB_RESULT_BYTES_MAX: number = 4 * KIB
+export const JOB_ERROR_BYTES_MAX: number = KIB
+export const JOB_ERROR_CODE_LENGTH_MAX = 64
+export const JOB_SUBMITTER_BYTES_MAX = 64
+export const JOB_WORKER_LENGTH_MAX = 128
+/** Workers that hold a lease on a job at one time. */
+export const JOB_WORKERS_MAX = 256
+/** Attempts that a worker has at one time, of one job. */
+export const JOB_GRANTS_MAX = 256
+/** Tasks of one grant. */
+export const JOB_GRANT_MAX = 64
+/** Outcomes told at once. */
+export const JOB_OUTCOMES_MAX = 256
+/** Workers that a job remembers as unfit; of more the oldest is forgotten. */
+export const JOB_DENIED_MAX = 64
+export const JOB_RETRIES_MAX = 100
+/** Workers that a task may lose before it is given up. */
+export const JOB_LOSSES_MAX = 8
+export const JOB_PRIORITY_MAX = 9
+/** Tasks to be tried again that one grant looks at, and counts. */
+export const JOB_READY_SCAN_MAX = 256
+/** Tasks that are tried again, or keys that are removed, by one operation. */
+export const JOB_STEP_MAX = 1_000
+/** Jobs, tasks, workers or blocks on a page. */
+export const JOB_PAGE_MAX = 256
+
 export const QUOTA_BYTES_MIN: number = 64 * KIB
 
 assert(VALUE_BYTES_MAX + 4 * KIB <= COMMAND_BYTES_MAX, 'a value fits a command')
@@ -84,5 +124,12 @@ assert(
   2 * FILE_REAP_COUNT_MAX <= CHANGES_PER_OPERATION_MAX,
   'a directory in the trash has two keys'
 )
+assert(
+  2 * (JOB_OUTCOMES_MAX + JOB_GRANTS_MAX + JOB_GRANT_MAX) + JOB_WORKERS_MAX + 8 <=
+    CHANGES_PER_OPERATION_MAX,
+  'two keys for a task, one for a worker'
+)
+assert(2 * JOB_STEP_MAX + 8 <= CHANGES_PER_OPERATION_MAX, 'a task that is tried again has two keys')
+assert(JOB_TASKS_MAX <= 0xffff, 'the number of a task has four digits')
 assert(LEASE_TTL_MS_MIN <= CLIENT_TTL_MS, 'nothing is due sooner than the shortest lease')
 assert(2 * CLIENT_ACTIVE_STEP_MS <= CLIENT_IDLE_MS_MIN, 'who is dropped was idle')

@@ -11,6 +11,7 @@
 //   31 client sequence                    what a request was answered
 //   32 deadline client                    clients in the order in which they are forgotten
 //   40                                    how far the collection of files is
+//   41                                    how many jobs there are
 //
 // Numbers have eight bytes, the highest first, so that they sort. An *area* is the byte that keeps
 // the keys of services apart: a user of kv can't write what a lock is made of. key' is the key with
@@ -27,7 +28,13 @@ export const AREAS = {
   file: 4,
   'file-volume': 5,
   'file-trash': 6,
-  'file-pin': 7
+  'file-pin': 7,
+  job: 8,
+  'job-state': 9,
+  'job-task': 10,
+  'job-worker': 11,
+  'job-ready': 12,
+  'job-open': 13
 } as const
 export type Area = number
 
@@ -43,6 +50,7 @@ const CLIENT_DEADLINE = 0x32
 
 export const META_KEY: Uint8Array = Uint8Array.of(0x01)
 export const COLLECTION_KEY: Uint8Array = Uint8Array.of(0x40)
+export const JOB_COUNT_KEY: Uint8Array = Uint8Array.of(0x41)
 
 /** Which keys count as used space: those that users make, not the memory of their requests. */
 export function isCounted(key: Uint8Array): boolean {
