@@ -15,6 +15,7 @@ import { CONTROL_FRAME_BYTES_MAX, MEMBER_COUNT_MAX } from '../../base/limits.ts'
 import { DAY_MS, KIB, MIB, SECOND_MS } from '../../base/units.ts'
 import type { Address } from '../network.ts'
 import { withJoinedWrites } from './fewer-writes.ts'
+import { steadyAverages } from './steady-averages.ts'
 
 type HostServices = { identify: Identify; ping: Ping; dht?: KadDHT; gossip?: GossipSub }
 export type Host = Libp2p<HostServices>
@@ -31,6 +32,8 @@ export type HostOptions = {
 const STREAM_WINDOW_BYTES: number = 256 * KIB
 /** How often mDNS asks again, milliseconds. */
 const MDNS_INTERVAL_MS: number = 10 * SECOND_MS
+
+steadyAverages()
 
 /** Builds and starts a host. Default limits of libp2p that break a mesh are noted beside each. */
 export async function createHost(options: HostOptions): Promise<Host> {
