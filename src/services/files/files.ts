@@ -9,7 +9,13 @@ import type { Shards } from '../../shard/shards.ts'
 import type { CallOptions } from './dag-store.ts'
 import { parseFileName, parsePath, type FilePath } from './path.ts'
 import { contentOf, openFile, sizeOf, type FileSource, type Range } from './unixfs.ts'
-import { demandVolumes, Uploader, type PutOptions, type PutResult } from './uploader.ts'
+import {
+  demandVolumes,
+  Uploader,
+  type Keeper,
+  type PutOptions,
+  type PutResult
+} from './uploader.ts'
 import { cidOf, Volumes } from './volumes.ts'
 
 export type { FileSource } from './unixfs.ts'
@@ -81,6 +87,15 @@ export class Files {
     const source = (isNamed ? second : first) as FileSource
     const path = typeof first === 'string' ? parsePath(first) : undefined
     return await this.#uploader.put(source, path, options)
+  }
+
+  /**
+   * For services that keep files by entries of their own: as `put`, with another keeper.
+   *
+   * @throws as `put`, and what `keeper` throws
+   */
+  async putFor(source: FileSource, keeper: Keeper, options: CallOptions = {}): Promise<PutResult> {
+    return await this.#uploader.putFor(source, keeper, options)
   }
 
   /**

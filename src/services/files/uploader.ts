@@ -1,6 +1,7 @@
 // Putting a file: its blocks, and when all of them are there its name. Until then nobody sees it.
 
 import { isMeshError, MeshError, toMeshError } from '../../base/errors.ts'
+import type { BlockId } from '../../base/ids.ts'
 import type { Blocks } from '../../blocks/blocks.ts'
 import { DagWriter, type CallOptions } from './dag-store.ts'
 import { FreshBlocks } from './fresh-blocks.ts'
@@ -36,6 +37,17 @@ export type PutResult = {
   version?: number
 }
 
+/** Who keeps the blocks of a file from being collected, by an entry in a shard. */
+export type Keeper = {
+  /** The collection's cycle at a shard; `file` is undefined before its blocks are known. */
+  cycle(file: BlockId | undefined, options: CallOptions): Promise<number>
+  /**
+   * All blocks are there: makes the entry. @returns the version, where there are several
+   * @throws conflict with the detail isCollected when blocks may have been collected meanwhile
+   */
+  keep(file: Uploaded, options: CallOptions): Promise<number | undefined>
+}
+
 /** A source that is at hand is read again when its blocks were collected, this often. */
 const UPLOADS_MAX = 3
 
@@ -60,9 +72,18 @@ export class Uploader {
     options: PutOptions
   ): Promise<PutResult> {
     if (path !== undefined) await this.#checkTarget(path, options)
+    return await this.putFor(source, this.#keeper(path, options), options)
+  }
+
+  /** @param keeper undefined: nothing keeps it. @throws as {@link Files.put}, and what `keep` throws */
+  async putFor(
+    source: FileSource,
+    keeper: Keeper | undefined,
+    options: Pick<PutOptions, 'signal' | 'onProgress'>
+  ): Promise<PutResult> {
     for (let upload = 1; ; upload++) {
       try {
-        return await this.#upload(source, path, options)
+        return await this.#upload(source, keeper, options)
       } catch (error) {
         const isAtHand = source instanceof Uint8Array && upload < UPLOADS_MAX
         const isCollected = isMeshError(error, 'conflict') && error.details['isCollected'] === true
@@ -71,11 +92,31 @@ export class Uploader {
     }
   }
 
+  #keeper(path: FilePath | undefined, options: PutOptions): Keeper | undefined {
+    const volumes = this.#volumes
+    if (volumes === undefined) return undefined
+    if (path === undefined) {
+      return {
+        cycle: (file, calls) => volumes.cycle(file, calls),
+        keep: async (file, calls) => {
+          await volumes.pin(file, calls)
+          return undefined
+        }
+      }
+    }
+    const { expectedVersion } = options
+    return {
+      cycle: (_, calls) => volumes.cycle(path, calls),
+      keep: async (file, calls) =>
+        await volumes.put(path, file, { mode: modeOf(options), expectedVersion, ...calls })
+    }
+  }
+
   /** What will be refused is better refused before all of it was sent. */
   async #checkTarget(path: FilePath, options: PutOptions): Promise<void> {
     try {
       const { signal } = options
-      const entry = await this.#named().entry(path, { signal })
+      const entry = await demandVolumes(this.#volumes).entry(path, { signal })
       if (entry.kind === 'directory') {
         throw new MeshError('is-a-directory', `Cannot put ${path.text}: it is a directory`)
       }
@@ -91,19 +132,22 @@ export class Uploader {
 
   async #upload(
     source: FileSource,
-    path: FilePath | undefined,
-    options: PutOptions
+    keeper: Keeper | undefined,
+    options: Pick<PutOptions, 'signal' | 'onProgress'>
   ): Promise<PutResult> {
     const failed = new AbortController()
     const signals = [failed.signal, this.#stopping]
     if (options.signal !== undefined) signals.push(options.signal)
     const signal = AbortSignal.any(signals)
     const writer = new DagWriter({ blocks: this.#blocks }, { signal })
-    const fresh = this.#freshBlocks(writer, path, signal)
+    const fresh = this.#freshBlocks(writer, keeper, signal)
     try {
       await fresh?.begin()
       const file = await importFile(source, writer, { signal, onProgress: options.onProgress })
-      const version = await this.#name(file, { path, fresh, options, signal })
+      const version = await fresh?.name(
+        async (cycle) => await keeper?.keep({ ...file, cycle }, { signal }),
+        async (calls) => (await keeper?.cycle(file.id, calls)) ?? 0
+      )
       const { blockCount: blocks, copiesWritten } = writer
       const result = { cid: file.id, bytes: file.bytes, blocks, copiesWritten }
       return version === undefined ? result : { ...result, version }
@@ -120,42 +164,12 @@ export class Uploader {
 
   #freshBlocks(
     writer: DagWriter,
-    path: FilePath | undefined,
+    keeper: Keeper | undefined,
     signal: AbortSignal
   ): FreshBlocks | undefined {
-    const volumes = this.#volumes
-    if (volumes === undefined) return undefined
-    const cycleOf = (calls: CallOptions): Promise<number> => volumes.cycle(path, calls)
+    if (keeper === undefined) return undefined
+    const cycleOf = (calls: CallOptions): Promise<number> => keeper.cycle(undefined, calls)
     return new FreshBlocks({ blocks: this.#blocks, writer, cycleOf }, { signal })
-  }
-
-  /** @returns the version, of a file with a name. */
-  async #name(
-    file: Omit<Uploaded, 'cycle'>,
-    about: {
-      path: FilePath | undefined
-      fresh: FreshBlocks | undefined
-      options: PutOptions
-      signal: AbortSignal
-    }
-  ): Promise<number | undefined> {
-    const { path, fresh, signal, options } = about
-    if (fresh === undefined) return undefined
-    const volumes = this.#named()
-    const cycleOf = (calls: CallOptions): Promise<number> => volumes.cycle(path ?? file.id, calls)
-    return await fresh.name(async (cycle) => {
-      if (path === undefined) {
-        await volumes.pin({ ...file, cycle }, { signal })
-        return undefined
-      }
-      const { expectedVersion } = options
-      const calls = { mode: modeOf(options), expectedVersion, signal }
-      return await volumes.put(path, { ...file, cycle }, calls)
-    }, cycleOf)
-  }
-
-  #named(): Volumes {
-    return demandVolumes(this.#volumes)
   }
 }
 
