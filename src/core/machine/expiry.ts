@@ -40,7 +40,7 @@ export function endDueLeases(
       meta.revision = events.revision
       ended.push(events)
     }
-    keyCount += count
+    keyCount += Math.max(count, events?.events.length ?? 0)
   }
   return { ended, isDone: false }
 }

@@ -32,7 +32,10 @@ export type JobPolicy = {
   readonly retryBaseMs: number
   /** … up to this. */
   readonly retryMaxMs: number
-  /** A task is given up when so many different workers were lost over it, 1 to 8. */
+  /**
+   * A task is given up when so many different workers were lost over it, 1 to 8, or any four times
+   * as often.
+   */
   readonly lossesMax: number
   /** 0 to 9; higher goes first. */
   readonly priority: number
@@ -149,6 +152,8 @@ export type TaskRecord = {
   readonly failures: number
   /** Different workers that were lost while they had it, the first ones first. */
   readonly losses: readonly string[]
+  /** How often a worker was lost over it, the same ones counted again. */
+  readonly lossCount: number
   /** There once it is done. */
   readonly result: TaskResult | undefined
   /** Of the last failure. */
@@ -254,6 +259,7 @@ export const taskRecordCodec: Codec<TaskRecord> = record<TaskRecord>({
   worker,
   failures: uint,
   losses: list(worker, JOB_LOSSES_MAX),
+  lossCount: uint,
   result: optional(taskResultCodec),
   error: optional(taskErrorCodec),
   durationMs: uint,
@@ -261,7 +267,7 @@ export const taskRecordCodec: Codec<TaskRecord> = record<TaskRecord>({
 })
 
 /** Written out, because each grant and each outcome writes a list of them. */
-const grantCodec: Codec<Grant> = {
+export const grantCodec: Codec<Grant> = {
   write: (writer, grant) => {
     writer.uint(grant.task)
     writer.uint(grant.attempt)

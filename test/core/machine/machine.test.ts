@@ -127,7 +127,7 @@ describe('apply()', () => {
   it('stops for good at an operation or a form that it does not know, with nothing of it done', () => {
     const asked = request(TICK, undefined)
     const unknown = [
-      encodeCommand({ ...asked, operation: 'job.grant', stampMs: 5 }),
+      encodeCommand({ ...asked, operation: 'queue.push', stampMs: 5 }),
       encodeCommand({ ...asked, version: 2, stampMs: 5 }),
       Uint8Array.of(2, 1, 2, 3)
     ]
@@ -148,9 +148,9 @@ describe('apply()', () => {
       // So does a restart, until there is a program that knows it.
       expect(new Machine(state).apply([second])[0]?.kind).toBe('halted')
       if (bytes[0] === 2) continue
-      const grant: AnyOperation = { ...TICK, name: 'job.grant' }
+      const push: AnyOperation = { ...TICK, name: 'queue.push' }
       const newer: AnyOperation = { ...TICK, version: 2 }
-      const services = [KV, LOCKS, { areas: [], operations: [grant, newer] }]
+      const services = [KV, LOCKS, { areas: [], operations: [push, newer] }]
       const updated = new Machine(state, services)
       expect(updated.apply([second, third]).map(({ kind }) => kind)).toEqual(['applied', 'applied'])
       expect(updated.timeMs).toBe(5)
@@ -259,6 +259,13 @@ describe('problemOf()', () => {
       'file.reap@1',
       'file.rm@1',
       'file.unpin@1',
+      'job.cancel@1',
+      'job.complete@1',
+      'job.grant@1',
+      'job.recall@1',
+      'job.remove@1',
+      'job.retry@1',
+      'job.submit@1',
       'kv.txn@1',
       'lease.grant@1',
       'lease.keepAlive@1',

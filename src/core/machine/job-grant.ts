@@ -1,0 +1,244 @@
+// Which tasks a worker gets.
+
+import { assert } from '../../base/assert.ts'
+import { MeshError } from '../../base/errors.ts'
+import { JOB_GRANT } from './job-calls.ts'
+import type { GrantArgs, GrantResult } from './job-calls.ts'
+import { JobDraft } from './job-draft.ts'
+import type { WorkerDraft } from './job-draft.ts'
+import { medianMs } from './job-durations.ts'
+import { isSuspect, loseWorker, taskOfGrant } from './job-loss.ts'
+import {
+  checkWorker,
+  dueSpan,
+  notBeforeOfKey,
+  spanOfJob,
+  taskOfKey,
+  workerOfKey
+} from './job-names.ts'
+import { workerRecordCodec } from './job-records.ts'
+import type { Grant, TaskRecord } from './job-records.ts'
+import { freshCount, isStageReady } from './job-stages.ts'
+import { decode } from './codec.ts'
+import { checkTtl } from './leases.ts'
+import { JOB_GRANTS_MAX, JOB_GRANT_MAX, JOB_READY_SCAN_MAX, JOB_WORKERS_MAX } from './limits.ts'
+import type { Operation } from './operation.ts'
+import { AREAS } from './state-keys.ts'
+
+/** A second attempt comes when so much of the job is done, … */
+const SPECULATED_FROM = { numerator: 3, denominator: 4 }
+/** … for what takes longer than so many times the median, … */
+const SLOW = { numerator: 3, denominator: 2 }
+/** … and than this, which a grant is worth, … */
+const SLOW_MS_MIN = 100
+/** … and of a job one in so many tasks, or one. */
+const SPECULATED_ONE_IN = 10
+
+/** A task for the worker, with its record when it has one. */
+type Choice = {
+  readonly task: number
+  readonly record: TaskRecord | undefined
+  readonly isSpeculative: boolean
+  readonly isSuspect: boolean
+}
+
+export const GRANT_TASKS: Operation<GrantArgs, GrantResult> = {
+  ...JOB_GRANT,
+  apply: (transaction, args) => {
+    checkArgs(args)
+    const draft = JobDraft.demand(transaction)
+    if (!draft.isOpen) return resultOf(draft, undefined, [])
+    const before = workerOf(draft, args)
+    // What was lost with the worker may have been the last of the job.
+    draft.save()
+    if (!draft.isOpen || draft.state.denied.includes(args.worker)) {
+      const unfit = resultOf(draft, before, [])
+      return { ...unfit, readyCount: 0 }
+    }
+    const choices = choose(draft, before, args)
+    if (choices.length === 0) {
+      if (before !== undefined) draft.renew(before)
+      return resultOf(draft, before, [])
+    }
+    const worker = before ?? newWorker(draft, args)
+    const grants = choices.map((choice) => grant(draft, args.worker, choice))
+    draft.hand(worker, grants)
+    draft.save()
+    draft.renew(worker)
+    return resultOf(draft, worker, grants)
+  }
+}
+
+/** @throws invalid-argument */
+function checkArgs({ worker, lease, ttlMs, limit }: GrantArgs): void {
+  checkWorker(worker)
+  if (lease === 0) checkTtl(ttlMs)
+  if (limit >= 1 && limit <= JOB_GRANT_MAX) return
+  const problem = `limit is ${limit}; accepted is 1 to ${JOB_GRANT_MAX}`
+  throw new MeshError('invalid-argument', `Cannot grant tasks: ${problem}`)
+}
+
+/** @returns what the worker has, under the lease that it names. @throws not-found */
+function workerOf(draft: JobDraft, { worker: name, lease }: GrantArgs): WorkerDraft | undefined {
+  if (lease === 0) {
+    loseWorker(draft, name)
+    return undefined
+  }
+  const worker = draft.worker(name)
+  if (worker?.lease === lease) return worker
+  const problem = `lease ${lease} of worker ${name} has ended, and its tasks were given to others`
+  throw new MeshError('not-found', `Cannot grant tasks: ${problem}; ask again with lease 0`)
+}
+
+/** @throws overloaded */
+function newWorker(draft: JobDraft, { worker, ttlMs }: GrantArgs): WorkerDraft {
+  const span = spanOfJob(draft.space)
+  const count = draft.transaction.count(AREAS['job-worker'], span, JOB_WORKERS_MAX)
+  if (count < JOB_WORKERS_MAX) return draft.addWorker(worker, ttlMs)
+  const problem = `${JOB_WORKERS_MAX} workers have tasks of this job`
+  throw new MeshError('overloaded', `Cannot grant tasks: ${problem}; take another job`)
+}
+
+/** Gives a task to the worker, whose record the caller writes. */
+function grant(draft: JobDraft, worker: string, choice: Choice): Grant {
+  const { task, record, isSpeculative, isSuspect } = choice
+  const { state, timeMs } = draft
+  state.attempts += 1
+  const attempt = state.attempts
+  if (isSpeculative) state.speculated += 1
+  else state.counts.running += 1
+  if (record !== undefined) {
+    const taken = draft.unqueue(task, record)
+    const holders = [...taken.holders, { worker, attempt }]
+    draft.putTask(task, { ...taken, holders, granted: attempt })
+  }
+  return { task, attempt, grantedMs: timeMs, isSpeculative, isSuspect }
+}
+
+/** @returns what the worker gets, without a change of anything but cursors. */
+function choose(draft: JobDraft, before: WorkerDraft | undefined, args: GrantArgs): Choice[] {
+  const room = JOB_GRANTS_MAX - (before?.grants.length ?? 0)
+  const limit = Math.min(args.limit, room)
+  if (limit <= 0) return []
+  const { fresh, lostHere } = dueTasks(draft, before, { ...args, limit })
+  const choices = fresh.slice(0, limit)
+  choices.push(...nextOfStages(draft, limit - choices.length))
+  if (choices.length > 0) return choices
+  if (lostHere.length > 0) return lostHere.slice(0, limit)
+  const slow = args.isSpeculativeAllowed ? slowTask(draft, args.worker) : undefined
+  return slow === undefined ? [] : [slow]
+}
+
+/** Tasks to be tried again that are due, those apart that were lost with this worker before. */
+function dueTasks(
+  draft: JobDraft,
+  before: WorkerDraft | undefined,
+  { worker, limit }: GrantArgs
+): { fresh: Choice[]; lostHere: Choice[] } {
+  const fresh: Choice[] = []
+  const lostHere: Choice[] = []
+  if (draft.state.counts.waiting === 0) return { fresh, lostHere }
+  let hasSuspect = before?.grants.some((grant) => grant.isSuspect) === true
+  let seen = 0
+  const span = dueSpan(draft.space, draft.timeMs)
+  for (const { key } of draft.transaction.range(AREAS['job-ready'], span)) {
+    if (++seen > JOB_READY_SCAN_MAX || fresh.length === limit) break
+    const task = taskOfKey(key)
+    const record = draft.task(task)
+    assert(record !== undefined, 'a task that is to be tried again has a record')
+    const suspect = isSuspect(record, worker, draft.job.policy)
+    if (suspect && hasSuspect) continue
+    const isLostHere = record.losses.includes(worker)
+    if (suspect && !isLostHere) hasSuspect = true
+    const choice = { task, record, isSpeculative: false, isSuspect: suspect }
+    if (isLostHere) lostHere.push(choice)
+    else fresh.push(choice)
+  }
+  return { fresh, lostHere: onlyOneSuspect(lostHere, hasSuspect) }
+}
+
+function onlyOneSuspect(choices: readonly Choice[], hasSuspect: boolean): Choice[] {
+  let isTaken = hasSuspect
+  return choices.filter(({ isSuspect }) => {
+    if (!isSuspect) return true
+    const isFirst = !isTaken
+    isTaken = true
+    return isFirst
+  })
+}
+
+/** Tasks that never were granted, of stages that may begin; the cursors move past them. */
+function nextOfStages(draft: JobDraft, limit: number): Choice[] {
+  const choices: Choice[] = []
+  const { job, state } = draft
+  for (const [place, stage] of state.stages.entries()) {
+    const { to } = job.stages[place] as { to: number }
+    if (stage.cursor === to || !isStageReady(job, state, place)) continue
+    while (stage.cursor < to && choices.length < limit) {
+      const task = stage.cursor
+      stage.cursor += 1
+      choices.push({ task, record: undefined, isSpeculative: false, isSuspect: false })
+    }
+    if (choices.length === limit) break
+  }
+  return choices
+}
+
+/** @returns the task that another worker has had for longest, when a second attempt is due. */
+function slowTask(draft: JobDraft, worker: string): Choice | undefined {
+  const { job, state, timeMs, transaction } = draft
+  const { numerator, denominator } = SPECULATED_FROM
+  const bound = Math.max(1, Math.floor(job.count / SPECULATED_ONE_IN))
+  const median = medianMs(state.durations)
+  if (!job.policy.isPure || state.speculated >= bound || median === undefined) return undefined
+  if (denominator * state.counts.done < numerator * job.count) return undefined
+  const slow: { worker: string; grant: Grant }[] = []
+  const workers = transaction.range(AREAS['job-worker'], spanOfJob(draft.space))
+  for (const { key, value } of workers) {
+    const other = workerOfKey(key)
+    if (other === worker) continue
+    for (const grant of decode(workerRecordCodec, value).grants) {
+      const elapsedMs = timeMs - grant.grantedMs
+      const isSlow = SLOW.denominator * elapsedMs > SLOW.numerator * median
+      if (isSlow && elapsedMs > SLOW_MS_MIN && !grant.isSuspect) slow.push({ worker: other, grant })
+    }
+  }
+  slow.sort((a, b) => a.grant.attempt - b.grant.attempt)
+  for (const { worker: other, grant } of slow.slice(0, JOB_READY_SCAN_MAX)) {
+    const record = taskOfGrant(draft, other, grant)
+    if (record.holders.length > 1 || record.losses.includes(worker)) continue
+    return { task: grant.task, record, isSpeculative: true, isSuspect: false }
+  }
+  return undefined
+}
+
+function resultOf(
+  draft: JobDraft,
+  worker: WorkerDraft | undefined,
+  grants: readonly Grant[]
+): GrantResult {
+  const { state, isOpen } = draft
+  const { readyCount, nextReadyMs } = readiness(draft)
+  return {
+    lease: isOpen ? (worker?.lease ?? 0) : 0,
+    tasks: grants.map(({ task, attempt, isSpeculative }) => ({ task, attempt, isSpeculative })),
+    readyCount: isOpen ? readyCount : 0,
+    nextReadyMs: isOpen ? nextReadyMs : undefined,
+    phase: state.phase,
+    runningCount: state.counts.running
+  }
+}
+
+function readiness({ job, state, space, timeMs, transaction }: JobDraft): {
+  readyCount: number
+  nextReadyMs: number | undefined
+} {
+  const fresh = freshCount(job, state)
+  if (state.counts.waiting === 0) return { readyCount: fresh, nextReadyMs: undefined }
+  const due = dueSpan(space, timeMs)
+  const count = transaction.count(AREAS['job-ready'], due, JOB_READY_SCAN_MAX)
+  const later = { from: due.to, to: spanOfJob(space).to }
+  const [next] = transaction.range(AREAS['job-ready'], later)
+  const nextReadyMs = next === undefined ? undefined : notBeforeOfKey(next.key) - timeMs
+  return { readyCount: fresh + count, nextReadyMs }
+}
