@@ -63,6 +63,8 @@ const ENTRY_POINTS = [
   'src/core/machine/memory-state.ts',
   'src/core/machine/snapshot.ts',
   'src/wire/raft.ts',
+  'src/wire/job.ts',
+  'src/services/compute/manifest.ts',
   'src/storage/file/log/file-log-store.ts',
   'src/storage/memory/memory-log-store.ts',
   'src/storage/memory/memory-state-store.ts',
@@ -74,7 +76,7 @@ const ENTRY_POINTS = [
  * Reachable from tests alone: checks that run after each step of a simulation, and schemas that a
  * codec written by hand is held to.
  */
-const FOR_TESTS = /^src\/core\/[a-z-]+\/invariants\.ts$|^src\/wire\/generated\/(?:raft|shard)\//
+const FOR_TESTS = /^src\/core\/[a-z-]+\/invariants\.ts$|^src\/wire\/generated\/(?:job|raft|shard)\//
 
 const isGenerated = (path: string): boolean => path.startsWith('src/wire/generated/')
 

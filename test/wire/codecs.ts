@@ -29,6 +29,15 @@ import {
   type SegmentHeader
 } from '../../src/storage/log/segment.ts'
 import { malformed } from '../../src/wire/proto.ts'
+import {
+  decodeJobCall,
+  decodeJobOffers,
+  decodeJobReply,
+  encodeJobCall,
+  encodeJobOffers,
+  encodeJobReply
+} from '../../src/wire/job.ts'
+import { encodeManifest, readManifestHeader } from '../../src/services/compute/manifest.ts'
 import { encodeFrame, FrameDecoder, type Frame } from '../../src/wire/frame.ts'
 import {
   decodeGenesis,
@@ -197,6 +206,12 @@ function encodeOneRecord(draft: RecordDraft): Uint8Array {
   return target
 }
 
+function decodeManifest(bytes: Uint8Array): Uint8Array[] {
+  const { bytes: length, offsets } = readManifestHeader(bytes)
+  if (bytes.length !== length) throw malformed('manifest', `it has ${bytes.length} bytes`)
+  return offsets.slice(1).map((end, task) => bytes.slice(offsets[task], end))
+}
+
 export const CODECS: Readonly<Record<string, Readonly<Record<string, Codec>>>> = {
   frame: {
     Frame: codec<Frame>({ decode: decodeOneFrame, encode: encodeFrame, bytes: ['body'] })
@@ -273,6 +288,18 @@ export const CODECS: Readonly<Record<string, Readonly<Record<string, Codec>>>> =
   collect: {
     Request: withBytes({ decode: decodeCollectRequest, encode: encodeCollectRequest }),
     Reply: withBytes({ decode: decodeCollectReply, encode: encodeCollectReply })
+  },
+  job: {
+    Call: withBytes({ decode: decodeJobCall, encode: encodeJobCall }),
+    Reply: withBytes({ decode: decodeJobReply, encode: encodeJobReply }),
+    Offers: withBytes({
+      decode: (bytes) => ({ offers: decodeJobOffers(bytes) }),
+      encode: ({ offers }) => encodeJobOffers(offers)
+    }),
+    Manifest: withBytes({
+      decode: (bytes) => ({ inputs: decodeManifest(bytes) }),
+      encode: ({ inputs }) => encodeManifest(inputs)
+    })
   },
   node: {
     Request: codec<NodeRequest>({

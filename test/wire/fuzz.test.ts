@@ -14,6 +14,7 @@ import {
   type Frame
 } from '../../src/wire/frame.ts'
 import { CODECS, Incomplete } from './codecs.ts'
+import { callArb, manifestArb, offersArb, replyArb } from './job-values.ts'
 import { catalogArb, recordArb, segmentHeadArb, updateArb } from './log-values.ts'
 import { entryArb, hardStateArb, membersArb, messageArb, snapshotArb } from './raft-values.ts'
 import {
@@ -342,6 +343,10 @@ const VALUES: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   'log Record': recordArb.map(asJson),
   'log Update': updateArb.map(asJson),
   'log Catalog': catalogArb.map(asJson),
+  'job Call': callArb.map(asJson),
+  'job Reply': replyArb.map(asJson),
+  'job Offers': offersArb.map((offers) => asJson({ offers })),
+  'job Manifest': manifestArb.map((inputs) => asJson({ inputs })),
   'node Request': fc.oneof(
     fc.record({ kind: just('status') }),
     fc.record(
