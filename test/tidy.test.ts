@@ -76,7 +76,8 @@ const ENTRY_POINTS = [
  * Reachable from tests alone: checks that run after each step of a simulation, and schemas that a
  * codec written by hand is held to.
  */
-const FOR_TESTS = /^src\/core\/[a-z-]+\/invariants\.ts$|^src\/wire\/generated\/(?:job|raft|shard)\//
+const FOR_TESTS =
+  /^src\/core\/[a-z-]+\/(?:[a-z]+-)?invariants\.ts$|^src\/wire\/generated\/(?:job|raft|shard)\//
 
 const isGenerated = (path: string): boolean => path.startsWith('src/wire/generated/')
 

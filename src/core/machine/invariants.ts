@@ -14,6 +14,8 @@ import {
   nodeEntryCodec,
   parentOfEntry
 } from './file-records.ts'
+import { checkJobs } from './job-invariants.ts'
+import type { CurrentKey } from './job-invariants.ts'
 import { keysOfLease, readLease } from './leases.ts'
 import {
   ANSWERS_BYTES_PER_CLIENT,
@@ -58,6 +60,7 @@ export function checkStateInvariants(state: OrderedReads): void {
   checkCurrent(state, meta, tagged(0x10))
   checkLeases(state, { leases: tagged(0x20), keys: tagged(0x21), deadlines: tagged(0x22) })
   checkFiles(tagged(0x10))
+  checkJobs(state, currentKeys(tagged(0x10)))
   checkClients(state, meta, { clients: tagged(0x30), deadlines: tagged(0x32) })
 }
 
@@ -86,6 +89,12 @@ function checkCurrent(state: OrderedReads, meta: Meta, current: readonly Pair[])
       assert(isHeld, 'nobody waits for a lock that is free')
     }
   }
+}
+
+function currentKeys(current: readonly Pair[]): CurrentKey[] {
+  return current.map(({ key, value }) => {
+    return { area: key[1] as number, key: keyOfCurrent(key), ...decode(versionCodec, value) }
+  })
 }
 
 /** Past versions are exactly those that a kept change refers to: none missing, none left behind. */

@@ -15,6 +15,7 @@ import { CONTROL_FRAME_BYTES_MAX, MEMBER_COUNT_MAX } from '../../base/limits.ts'
 import { DAY_MS, KIB, MIB, SECOND_MS } from '../../base/units.ts'
 import type { Address } from '../network.ts'
 import { withJoinedWrites } from './fewer-writes.ts'
+import { withQuickNoise } from './quick-noise.ts'
 import { steadyAverages } from './steady-averages.ts'
 
 type HostServices = { identify: Identify; ping: Ping; dht?: KadDHT; gossip?: GossipSub }
@@ -43,7 +44,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
     start: false,
     addresses: { listen: [...options.listen] },
     transports: [tcp({ maxConnections: 500, backlog: 128 })],
-    connectionEncrypters: [withJoinedWrites(noise())],
+    connectionEncrypters: [withJoinedWrites(withQuickNoise(noise()))],
     streamMuxers: [
       yamux({
         maxInboundStreams: 1_000,
