@@ -55,6 +55,12 @@ export class AppliedState {
     return this.#note.configState
   }
 
+  /** Nobody else has a vote in the group. */
+  get isOnlyVoter(): boolean {
+    const { voters, votersOutgoing } = this.configState
+    return voters.length === 1 && votersOutgoing.length === 0 && voters[0] === this.#note.replica
+  }
+
   get roster(): Roster {
     return this.#note.roster
   }

@@ -1,19 +1,34 @@
 // What replicas do in one turn of the event loop is done at its end, and all that they write goes to
 // the log as one batch.
 
+import type { Clock } from '../base/clock.ts'
 import type { GroupWrite, LogStore } from '../storage/log-store.ts'
-import { LogBatch } from './log-batch.ts'
+import { CommitTeller } from './commit-teller.ts'
+import { LogBatch, type Written } from './log-batch.ts'
 import type { Replica } from './replica.ts'
+
+export type HostTurnParts = {
+  readonly logStore: LogStore
+  readonly clock: Clock
+  /** Runs a task at the end of this turn of the event loop. */
+  readonly defer: (task: () => void) => void
+}
 
 export class HostTurn {
   readonly #batch: LogBatch
   readonly #defer: (task: () => void) => void
+  readonly #teller: CommitTeller
   readonly #awake = new Set<Replica>()
   #isSet = false
 
-  constructor(logStore: LogStore, defer: (task: () => void) => void) {
+  constructor({ logStore, defer, clock }: HostTurnParts) {
     this.#batch = new LogBatch(logStore)
     this.#defer = defer
+    this.#teller = new CommitTeller(clock)
+  }
+
+  stop(): void {
+    this.#teller.stop()
   }
 
   /** The replica has something to do. */
@@ -22,9 +37,9 @@ export class HostTurn {
     this.#set()
   }
 
-  write(write: GroupWrite): Promise<void> {
+  write(write: GroupWrite, done: Written): void {
     this.#set()
-    return this.#batch.add(write)
+    this.#batch.add(write, done)
   }
 
   /** What was written until now goes before all that is written elsewhere. */
@@ -39,7 +54,10 @@ export class HostTurn {
       this.#isSet = false
       const awake = [...this.#awake]
       this.#awake.clear()
-      for (const replica of awake) replica.process()
+      for (const replica of awake) {
+        replica.process()
+        if (replica.raft.isCommitUntold) this.#teller.add(replica)
+      }
       this.#batch.flush()
     })
   }

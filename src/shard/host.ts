@@ -1,6 +1,6 @@
 // All replicas of this node: they are made and ended here, get their ticks, and share one log.
 
-import type { Clock, Timer } from '../base/clock.ts'
+import type { Clock } from '../base/clock.ts'
 import { isMeshError, MeshError, toMeshError } from '../base/errors.ts'
 import type { PeerId, StoreId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
@@ -13,7 +13,9 @@ import type { StateStore } from '../storage/state-store.ts'
 import { GroupFolder, type LastReplica, type ReplicaName } from './group-folder.ts'
 import { GroupTurns } from './group-turns.ts'
 import { HostTurn } from './host-turn.ts'
+import type { Written } from './log-batch.ts'
 import { stallOf } from './log-stall.ts'
+import { OwnTimers } from './own-timers.ts'
 import { RAFT_TICK_MS } from './raft-core.ts'
 import { afterFailure } from './replica-failure.ts'
 import { Replica } from './replica.ts'
@@ -48,7 +50,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
   readonly #replicas = new Map<number, Replica>()
   readonly #turns = new GroupTurns()
   readonly #listeners = new Set<(group: number) => void>()
-  readonly #timers = new Set<Timer>()
+  readonly #timers: OwnTimers
   #isSilent = false
   #isRunning = false
   #failure: MeshError | undefined
@@ -58,7 +60,8 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     this.#parts = parts
     const { logStore, stateStore, log: logger, self: peer, store } = parts
     this.#folder = new GroupFolder({ logStore, stateStore, logger, place: { peer, store } })
-    this.#turn = new HostTurn(logStore, parts.defer)
+    this.#turn = new HostTurn(parts)
+    this.#timers = new OwnTimers(parts.clock)
     this.#traffic = new Traffic(parts, this)
   }
 
@@ -88,7 +91,8 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
   /** Ends everything; what was acknowledged is durable already. Idempotent. */
   async stop(): Promise<void> {
     this.#isRunning = false
-    for (const timer of this.#timers) timer.cancel()
+    this.#timers.stop()
+    this.#turn.stop()
     const stopped = new MeshError('stopped', 'The node is stopping')
     for (const replica of this.#replicas.values()) replica.end(stopped)
     this.#traffic.stop()
@@ -149,8 +153,8 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
 
   // What replicas ask for.
 
-  write(write: GroupWrite): Promise<void> {
-    return this.#turn.write(this.#folder.named(write))
+  write(write: GroupWrite, done: Written): void {
+    this.#turn.write(this.#folder.named(write), done)
   }
 
   send(replica: Replica, message: Message): void {
@@ -182,7 +186,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     this.#parts.log.warn('shard.replica_failed', { group, replica: id, code, reason })
     const next = afterFailure(code)
     if (next === 'discard') void this.#discard(group, replica)
-    else if (next === 'reopen') this.#after(REOPEN_MS, () => void this.#openReplica(group))
+    else if (next === 'reopen') this.#timers.after(REOPEN_MS, () => void this.#openReplica(group))
     else if (next === 'stop') this.#failure ??= error
   }
 
@@ -207,7 +211,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
   // The host's own.
 
   #tickSoon(): void {
-    this.#after(RAFT_TICK_MS, () => this.#tick())
+    this.#timers.after(RAFT_TICK_MS, () => this.#tick())
   }
 
   #tick(): void {
@@ -243,7 +247,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
       this.#parts.log.warn('shard.replica_unusable', { group, reason: error.message })
       if (afterFailure(error.code) !== 'discard') return
       const name = { id: note.replica, generation: note.roster.generation }
-      this.#after(0, () => void this.#discard(group, name))
+      this.#timers.after(0, () => void this.#discard(group, name))
     }
   }
 
@@ -277,21 +281,14 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
       const { code, message: reason } = toMeshError(error)
       this.#parts.log.warn('shard.group_failed', { group, code, reason })
       // Opened again, what is damaged is discarded.
-      if (afterFailure(code) !== 'stop') this.#after(REOPEN_MS, () => void this.#openReplica(group))
+      if (afterFailure(code) !== 'stop')
+        this.#timers.after(REOPEN_MS, () => void this.#openReplica(group))
       else if (this.#isRunning) this.#failure ??= toMeshError(error)
     }
   }
 
   #changed(group: number): void {
     for (const listener of this.#listeners) listener(group)
-  }
-
-  #after(delayMs: number, run: () => void): void {
-    const timer = this.#parts.clock.after(delayMs, () => {
-      this.#timers.delete(timer)
-      if (this.#isRunning) run()
-    })
-    this.#timers.add(timer)
   }
 }
 

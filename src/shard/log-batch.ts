@@ -1,13 +1,12 @@
 // What the replicas of a node write in one turn goes to the log as one batch.
 
-import { toMeshError } from '../base/errors.ts'
+import { toMeshError, type MeshError } from '../base/errors.ts'
 import type { GroupWrite, LogStore } from '../storage/log-store.ts'
 
-type Waiting = {
-  readonly write: GroupWrite
-  readonly resolve: () => void
-  readonly reject: (error: Error) => void
-}
+/** Called once: the write is durable, or why it never will be. Not a promise, of which each costs. */
+export type Written = (error?: MeshError) => void
+
+type Waiting = { readonly write: GroupWrite; readonly done: Written }
 
 export class LogBatch {
   readonly #store: LogStore
@@ -17,15 +16,9 @@ export class LogBatch {
     this.#store = store
   }
 
-  /** Resolves when the write is durable. @throws as LogStore.write */
-  async add(write: GroupWrite): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#waiting.push({ write, resolve, reject })
-    })
-  }
-
-  get hasWaiting(): boolean {
-    return this.#waiting.length > 0
+  /** @param done is told what LogStore.write throws */
+  add(write: GroupWrite, done: Written): void {
+    this.#waiting.push({ write, done })
   }
 
   /** Writes all that was added. */
@@ -39,15 +32,15 @@ export class LogBatch {
   async #write(waiting: readonly Waiting[]): Promise<void> {
     try {
       await this.#store.write(waiting.map(({ write }) => write))
-      for (const { resolve } of waiting) resolve()
     } catch (error) {
       const failure = toMeshError(error)
-      const [first] = waiting
       // Of a batch that is refused nothing is written; one group's mistake is not the others'.
       const isOneGroups = ['invalid-argument', 'corrupt', 'too-large'].includes(failure.code)
       if (waiting.length > 1 && isOneGroups) await this.#writeEach(waiting)
-      else if (first !== undefined) for (const { reject } of waiting) reject(failure)
+      else for (const { done } of waiting) done(failure)
+      return
     }
+    for (const { done } of waiting) done()
   }
 
   async #writeEach(waiting: readonly Waiting[]): Promise<void> {

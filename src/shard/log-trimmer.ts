@@ -62,12 +62,21 @@ export class LogTrimmer {
   async #trim(replica: Replica, index: number): Promise<void> {
     try {
       await replica.state.flushed()
-      if (!replica.hasEnded) await replica.truncate(index)
+      if (!replica.hasEnded) await truncated(replica, index)
     } catch (error) {
       const { log } = this.#parts
       log.debug('shard.not_trimmed', { group: replica.group, reason: errorMessage(error) })
     }
   }
+}
+
+async function truncated(replica: Replica, index: number): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    replica.truncate(index, (error) => {
+      if (error === undefined) resolve()
+      else reject(error)
+    })
+  })
 }
 
 /** @returns up to where every member has the log that answers; only a leader knows. */

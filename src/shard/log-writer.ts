@@ -4,22 +4,32 @@
 import { toMeshError, type MeshError } from '../base/errors.ts'
 import type { HardState, Message } from '../core/raft/messages.ts'
 import type { GroupWrite } from '../storage/log-store.ts'
+import type { Written } from './log-batch.ts'
 
 export type LogWriterParts = {
   readonly group: number
-  readonly write: (write: GroupWrite) => Promise<void>
+  readonly write: (write: GroupWrite, done: Written) => void
   /** Gets the responses of a message that is done. */
   readonly deliver: (responses: readonly Message[]) => void
   /** A write failed for good. */
   readonly failed: (error: MeshError) => void
 }
 
+/** A message whose responses wait. */
+type Step = {
+  readonly responses: readonly Message[]
+  isDone: boolean
+  /** Begins it when all before it are done; undefined for one that was begun at once. */
+  begin: (() => void) | undefined
+}
+
 export class LogWriter {
   readonly #parts: LogWriterParts
   #written: HardState | undefined
-  #underWay = 0
-  #last: Promise<void> = Promise.resolve()
+  /** The oldest first. */
+  #steps: Step[] = []
   #installing = 0
+  #hasFailed = false
 
   constructor(parts: LogWriterParts) {
     this.#parts = parts
@@ -35,47 +45,62 @@ export class LogWriter {
    * @param install puts the state of its snapshot into place, before the log says that it is there
    */
   append(message: Message, install?: () => Promise<void>): void {
+    const { responses } = message
     const write = this.#writeOf(message)
-    if (write === undefined) {
-      // Nothing new: what the responses attest is durable with what was written before.
-      if (this.#underWay === 0) this.#parts.deliver(message.responses)
-      else this.#after(Promise.resolve(), message.responses)
-    } else if (install !== undefined) {
-      this.#after(this.#installed(install, write), message.responses)
-    } else {
-      const written =
-        this.#installing === 0
-          ? this.#parts.write(write)
-          : this.#last.then(async () => await this.#parts.write(write))
-      this.#after(written, message.responses)
+    const step: Step = { responses, isDone: write === undefined, begin: undefined }
+    if (write !== undefined) {
+      const done = (error?: MeshError): void => this.#done(step, error)
+      if (install !== undefined) {
+        this.#installing += 1
+        step.begin = () => void this.#install(install, write, done)
+      } else if (this.#installing > 0) step.begin = () => this.#parts.write(write, done)
+      else this.#parts.write(write, done)
     }
+    // Without a write the responses attest what was written before.
+    if (responses.length === 0 && write === undefined) return
+    this.#steps.push(step)
+    this.#advance()
   }
 
-  async #installed(install: () => Promise<void>, write: GroupWrite): Promise<void> {
-    this.#installing += 1
-    try {
-      await this.#last
-      await install()
-      await this.#parts.write(write)
-    } finally {
+  async #install(install: () => Promise<void>, write: GroupWrite, done: Written): Promise<void> {
+    const installed = (error?: MeshError): void => {
       this.#installing -= 1
+      done(error)
+    }
+    try {
+      await install()
+      this.#parts.write(write, installed)
+    } catch (error) {
+      installed(toMeshError(error))
     }
   }
 
-  #after(written: Promise<void>, responses: readonly Message[]): void {
-    this.#underWay += 1
-    const before = this.#last
-    this.#last = (async () => {
-      try {
-        await Promise.all([before, written])
-      } catch (error) {
-        this.#parts.failed(toMeshError(error))
-        return
-      } finally {
-        this.#underWay -= 1
+  #done(step: Step, error: MeshError | undefined): void {
+    if (this.#hasFailed) return
+    if (error !== undefined) {
+      this.#hasFailed = true
+      this.#steps = []
+      this.#parts.failed(error)
+      return
+    }
+    step.isDone = true
+    this.#advance()
+  }
+
+  /** Delivers what is done, up to the first that isn't. */
+  #advance(): void {
+    for (;;) {
+      const [first] = this.#steps
+      if (first?.isDone === true) {
+        this.#steps.shift()
+        this.#parts.deliver(first.responses)
+        continue
       }
-      this.#parts.deliver(responses)
-    })()
+      const begin = first?.begin
+      if (first !== undefined) first.begin = undefined
+      begin?.()
+      return
+    }
   }
 
   /** @returns undefined when all of it may be lost: a commit index alone. */
@@ -85,11 +110,8 @@ export class LogWriter {
     this.#written = hardState
     const isNew = hardState?.term !== before?.term || hardState?.vote !== before?.vote
     if (!isNew && entries.length === 0 && snapshot === undefined) return undefined
-    return {
-      group: this.#parts.group,
-      hardState,
-      ...(entries.length === 0 ? {} : { entries }),
-      ...(snapshot === undefined ? {} : { snapshot })
-    }
+    const { group } = this.#parts
+    if (snapshot !== undefined) return { group, hardState, entries, snapshot }
+    return entries.length === 0 ? { group, hardState } : { group, hardState, entries }
   }
 }

@@ -38,6 +38,7 @@ export function createRaftCore({ id, log, applied, random, trace }: RaftCorePart
       heartbeatTicks: HEARTBEAT_TICKS,
       applied: applied.index,
       asyncStorageWrites: true,
+      tellsCommitLate: true,
       forwardProposals: false
     },
     random,

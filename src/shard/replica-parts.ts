@@ -7,6 +7,7 @@ import type { Trace } from '../core/raft/events.ts'
 import type { Message } from '../core/raft/messages.ts'
 import type { GroupLog, GroupWrite } from '../storage/log-store.ts'
 import type { GroupState } from '../storage/state-store.ts'
+import type { Written } from './log-batch.ts'
 import type { ReplicaNote } from './replica-note.ts'
 import type { Replica } from './replica.ts'
 
@@ -23,7 +24,7 @@ export type ReplicaParts = {
 
 export type ReplicaHost = {
   /** Writes to the log of the node, with what other groups write in this turn. */
-  write(write: GroupWrite): Promise<void>
+  write(write: GroupWrite, done: Written): void
   send(replica: Replica, message: Message): void
   /** The replica has something to do at the end of this turn. */
   wake(replica: Replica): void

@@ -31,14 +31,16 @@ export class ReplicaWrites {
     this.#writer = new LogWriter(parts)
   }
 
-  /** Whether a snapshot waits for the core, or is being written. */
-  get hasSnapshot(): boolean {
-    return this.#offered !== undefined
-  }
-
-  /** A snapshot is here. @param note of the replica that it comes from */
-  offer(index: number, install: StateInstall, note: ReplicaNote): void {
+  /**
+   * A snapshot is here.
+   *
+   * @param note of the replica that it comes from
+   * @returns false while another one waits for the core, or is being written
+   */
+  offer(index: number | undefined, install: StateInstall, note: ReplicaNote): boolean {
+    if (index === undefined || this.#offered !== undefined) return false
     this.#offered = { index, install, note: this.#parts.applied.adopt(note, index) }
+    return true
   }
 
   /** The core has had its say: unless it asked for the snapshot to be written, it has no use for it. */

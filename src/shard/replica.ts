@@ -10,6 +10,7 @@ import type { Raft } from '../core/raft/raft.ts'
 import type { GroupLog } from '../storage/log-store.ts'
 import type { GroupState, StateInstall } from '../storage/state-store.ts'
 import { AppliedState } from './applied-state.ts'
+import type { Written } from './log-batch.ts'
 import { LEADERS, LeaderSilence } from './leader-silence.ts'
 import { Leadership } from './leadership.ts'
 import { RAFT_TICK_MS, createRaftCore } from './raft-core.ts'
@@ -46,15 +47,14 @@ export class Replica {
     this.#host = host
     this.applied = new AppliedState(state, note)
     this.raft = createRaftCore({ id: this.id, log, applied: this.applied, random, trace })
-    const { raft, applied } = this
-    this.#leadership = new Leadership({ raft, applied, clock })
+    const { applied } = this
+    this.#leadership = new Leadership({ raft: this.raft, applied, clock })
     this.#reads = new ReadWaits(Uint8Array.from({ length: 8 }, () => random.below(256)))
     this.#writes = new ReplicaWrites({
       group,
       applied,
-      write: async (write) => {
-        this.#checkRunning()
-        await host.write(write)
+      write: (write, done) => {
+        if (this.#ended === undefined) host.write(write, done)
       },
       deliver: (messages) => this.#deliver(messages),
       installed: () => this.#guard(() => this.#installed()),
@@ -84,7 +84,6 @@ export class Replica {
     return this.raft.state.term
   }
 
-  /** @returns where the leader lives, as far as is known here. */
   leaderPeer(): PeerId | undefined {
     return this.#leadership.leaderPeer()
   }
@@ -122,7 +121,6 @@ export class Replica {
     })
   }
 
-  /** Asks for votes, unless it leads. */
   campaign(): void {
     this.#guard(() => this.raft.campaign())
   }
@@ -134,9 +132,7 @@ export class Replica {
 
   /** Leads at once where nobody else could. */
   campaignIfAlone(): void {
-    const { voters, votersOutgoing } = this.applied.configState
-    const isAlone = voters.length === 1 && votersOutgoing.length === 0
-    if (isAlone && voters[0] === this.id) this.campaign()
+    if (this.applied.isOnlyVoter) this.campaign()
   }
 
   /** A leader asks the voter that has most to lead in its place. @returns whether one answers */
@@ -144,6 +140,11 @@ export class Replica {
     const to = this.#leadership.successor()
     if (to !== undefined) this.transferTo(to)
     return to !== undefined
+  }
+
+  /** Followers that wait to hear how far the log is committed hear it now. */
+  tellCommit(): void {
+    this.#guard(() => this.raft.tellCommit())
   }
 
   /** Does what the core wants done, until there is nothing left. */
@@ -214,23 +215,22 @@ export class Replica {
   /** A snapshot has been received: the core decides whether it takes the place of what is here. */
   offerSnapshot(message: Message, install: StateInstall, note: ReplicaNote): void {
     const { snapshot } = message
-    if (snapshot === undefined || this.#writes.hasSnapshot || this.#ended !== undefined) {
+    if (this.#ended !== undefined || !this.#writes.offer(snapshot?.index, install, note)) {
       void install.abort()
       return
     }
-    this.#writes.offer(snapshot.index, install, note)
     this.step(message)
     this.process()
     this.#writes.decided()
   }
 
   /** Entries that every member has may go, up to an index that is safely in the store. */
-  truncate(index: number): Promise<void> {
+  truncate(index: number, done: Written): void {
     const { configState } = this.applied
-    return this.#host.write({ group: this.group, truncateTo: index, configState })
+    this.#host.write({ group: this.group, truncateTo: index, configState }, done)
   }
 
-  /** Waits for nothing: what is under way is lost to those who asked. */
+  /** What is under way is lost to those who asked. */
   end(error: MeshError): void {
     if (this.#ended !== undefined) return
     this.#ended = error

@@ -43,6 +43,12 @@ export type RaftConfig = {
   readonly inflightBytesMax: number
   /** Reads that wait for their quorum, or for the first commit of a term. */
   readonly pendingReadsMax: number
+  /**
+   * False: a commit index that rose is told to every follower at once. True: it goes with the next
+   * entries or heartbeat, and where there is neither by `tellCommit`, which the driver calls a
+   * little later for many groups together.
+   */
+  readonly tellsCommitLate: boolean
   /** Whether a follower passes proposals on to its leader. */
   readonly forwardProposals: boolean
   /** Whether a leader refuses changes of members that can't be right now. Tests switch it off. */
@@ -65,6 +71,7 @@ export const RAFT_DEFAULTS: Omit<RaftConfig, 'id'> = {
   inflightCountMax: 256,
   inflightBytesMax: 8 * MIB,
   pendingReadsMax: 4_096,
+  tellsCommitLate: false,
   forwardProposals: true,
   validateConfigChanges: true,
   stepDownOnRemoval: true

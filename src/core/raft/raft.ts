@@ -14,7 +14,7 @@ import { onReadIndex } from './read-index.ts'
 import { Handout } from './ready.ts'
 import type { Ready } from './ready.ts'
 import { changeMembers, installMembers } from './reconfigure.ts'
-import { broadcastHeartbeat, onSnapshotReport, onUnreachable } from './replication.ts'
+import { broadcastHeartbeat, onSnapshotReport, onUnreachable, tellCommit } from './replication.ts'
 import { becomeFollower } from './roles.ts'
 import { RaftState } from './state.ts'
 import type { RaftComponents } from './state.ts'
@@ -194,6 +194,16 @@ export class Raft {
   /** The sending of a snapshot has ended. Without this word nothing more is sent to the peer. */
   reportSnapshot(id: ReplicaId, isSuccess: boolean): void {
     onSnapshotReport(this.state, id, isSuccess)
+  }
+
+  /** Whether followers wait for {@link tellCommit}, unless entries or a heartbeat come before. */
+  get isCommitUntold(): boolean {
+    return this.state.isCommitUntold
+  }
+
+  /** Tells the followers how far the log is committed, where they may not know it. */
+  tellCommit(): void {
+    if (this.state.role === 'leader') tellCommit(this.state)
   }
 
   /** Whether there is anything to be done. */

@@ -7,7 +7,7 @@ import { NO_REPLICA } from './messages.ts'
 import type { Message } from './messages.ts'
 import { jointCommitted } from './quorum.ts'
 import type { ConfirmedRead, PendingRead } from './read-queue.ts'
-import { broadcastHeartbeat } from './replication.ts'
+import { broadcastHeartbeat, tellCommitTo } from './replication.ts'
 import type { RaftState } from './state.ts'
 
 /** Someone wants to read: this replica, or a follower that passed it on. */
@@ -48,7 +48,11 @@ function admit(raft: RaftState, read: PendingRead): void {
 
 function answer(raft: RaftState, { from, context, index }: ConfirmedRead): void {
   if (from === raft.id) raft.readStates.push({ context, index })
-  else raft.send({ type: 'read-index-response', to: from, index, context })
+  else {
+    raft.send({ type: 'read-index-response', to: from, index, context })
+    // It waits until it has applied that.
+    if (raft.config.tellsCommitLate) tellCommitTo(raft, from)
+  }
 }
 
 /**

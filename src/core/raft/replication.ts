@@ -97,10 +97,14 @@ export function onAppendResponse(raft: RaftState, message: Message): boolean {
   const isProbed = progress.state === 'probe' && progress.match === message.index
   if (!progress.acknowledge(message.index) && !isProbed) return false
   onProgress(raft, message, progress)
+  const { committed } = raft.log
   const isCommitted = tryCommit(raft)
-  if (isCommitted) broadcastAppend(raft)
+  // A change of members is waited for, and so is the first commit of a term.
+  const isLate = raft.config.tellsCommitLate && committed > raft.pendingConfigIndex
+  if (isCommitted && isLate) raft.isCommitUntold = true
+  else if (isCommitted) broadcastAppend(raft)
   if (message.from === raft.id) return true
-  if (!isCommitted && lacksCommit(raft, progress)) sendAppend(raft, message.from, true)
+  if (!isCommitted && !isLate && lacksCommit(raft, progress)) sendAppend(raft, message.from, true)
   // Now there may be room for several appends at once.
   while (sendAppend(raft, message.from, false));
   return true
@@ -116,6 +120,18 @@ function onProgress(raft: RaftState, message: Message, progress: Progress): void
     raft.trace?.({ type: 'snapshot-recovered', id: message.from, progress })
     progress.becomeReplicate()
   }
+}
+
+/** Tells the commit index to those members that could take it over and may not have heard of it. */
+export function tellCommit(raft: RaftState): void {
+  raft.isCommitUntold = false
+  raft.forEachPeer((id) => tellCommitTo(raft, id))
+}
+
+/** As {@link tellCommit}, to one member. */
+export function tellCommitTo(raft: RaftState, id: ReplicaId): void {
+  const progress = raft.progressOf(id)
+  if (progress !== undefined && lacksCommit(raft, progress)) sendAppend(raft, id, true)
 }
 
 /** @returns whether the member may not have heard of the commit index, and could take it over. */

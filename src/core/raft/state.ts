@@ -64,6 +64,8 @@ export class RaftState {
   transferTo: ReplicaId = NO_REPLICA
   /** No further change of members before this index is applied. */
   pendingConfigIndex = 0
+  /** The commit index rose, and nobody was told of it yet: see `tellsCommitLate`. */
+  isCommitUntold = false
   /** Payload of entries that this leader appended and has not seen applied. */
   uncommittedBytes = 0
   readonly reads: ReadQueue = new ReadQueue()
@@ -142,6 +144,7 @@ export class RaftState {
     this.transferTo = NO_REPLICA
     this.votes.clear()
     this.pendingConfigIndex = 0
+    this.isCommitUntold = false
     this.uncommittedBytes = 0
     this.reads.clear()
     const { lastIndex } = this.log

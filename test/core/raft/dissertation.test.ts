@@ -584,3 +584,67 @@ describe('losing the connection to the leader', () => {
     expect(group.at(1).state).toMatchObject({ role: 'follower', leader: 3 })
   })
 })
+
+describe('§10.2 the commit index told late', () => {
+  const late = { tellsCommitLate: true } as const
+  const followers = (group: Group): string[][] => [
+    group.at(2).appliedTexts,
+    group.at(3).appliedTexts
+  ]
+
+  it('waits for the next entries', () => {
+    const group = Group.of(3, late)
+    const leader = group.elect(1)
+    leader.raft.propose([bytes('x')])
+    group.settle()
+    expect(leader.appliedTexts).toEqual(['', 'x'])
+    expect([leader.raft.isCommitUntold, ...followers(group)]).toEqual([true, [''], ['']])
+    leader.raft.propose([bytes('y')])
+    group.settle()
+    expect(followers(group)).toEqual([
+      ['', 'x'],
+      ['', 'x']
+    ])
+  })
+
+  it('goes to those that lack it when the driver says so, and to nobody twice', () => {
+    const group = Group.of(3, late)
+    const leader = group.elect(1)
+    leader.raft.propose([bytes('x')])
+    group.settle()
+    leader.raft.tellCommit()
+    expect(leader.raft.isCommitUntold).toBe(false)
+    group.settle()
+    expect(followers(group)).toEqual([
+      ['', 'x'],
+      ['', 'x']
+    ])
+    leader.raft.tellCommit()
+    expect(leader.drain()).toEqual([])
+  })
+
+  it('goes with heartbeats where the driver forgets it', () => {
+    const group = Group.of(3, late)
+    group.elect(1).raft.propose([bytes('x')])
+    group.settle()
+    group.tick()
+    group.settle()
+    expect(followers(group)).toEqual([
+      ['', 'x'],
+      ['', 'x']
+    ])
+  })
+
+  it('does not hold up a read of a follower, nor a change of members', () => {
+    const group = Group.of(3, late)
+    const leader = group.elect(1)
+    leader.raft.propose([bytes('x')])
+    group.settle()
+    group.at(3).raft.readIndex(bytes('read'))
+    group.settle()
+    expect(group.at(3).appliedTexts).toEqual(['', 'x'])
+    leader.raft.proposeConfigChange(changeOf('l4'))
+    group.settle()
+    expect(group.at(2).configState.learners).toEqual([4])
+  })
+})

@@ -26,6 +26,7 @@ export class Driver {
   readonly #apply: StorageThread
   /** Whether a Ready is being written: the next one is taken when that is done. */
   #isWriting = false
+  #isTelling = false
 
   constructor({ host, world, applier, random }: DriverParts) {
     this.#host = host
@@ -40,6 +41,7 @@ export class Driver {
   /** The machine has crashed. */
   clear(): void {
     this.#isWriting = false
+    this.#isTelling = false
     this.#append.clear()
     this.#apply.clear()
   }
@@ -56,6 +58,21 @@ export class Driver {
       if (this.#world.plan.knobs.asyncStorageWrites) this.#handOut(ready)
       else this.#write(ready)
     }
+    if (life === this.#host.life && raft?.isCommitUntold === true) this.#tellLater()
+  }
+
+  #tellLater(): void {
+    if (this.#isTelling) return
+    this.#isTelling = true
+    const { life } = this.#host
+    this.#world.schedule.after(1 + this.#random.below(UNITS_PER_TICK), () => {
+      if (life !== this.#host.life) return
+      this.#isTelling = false
+      this.#host.whenRunning(() => {
+        this.#host.raft?.tellCommit()
+        this.pump()
+      })
+    })
   }
 
   #observe(): void {

@@ -127,6 +127,7 @@ function knobsOf(faults: ReadonlySet<Fault>, random: Random): Plan['knobs'] {
     inflightCountMax: Math.min(limit(4), RAFT_DEFAULTS.inflightCountMax),
     inflightBytesMax: limit(200),
     pendingReadsMax: Math.min(limit(6), RAFT_DEFAULTS.pendingReadsMax),
-    stepDownOnRemoval: !faults.has('leads-when-removed')
+    stepDownOnRemoval: !faults.has('leads-when-removed'),
+    tellsCommitLate: chance(random, 1, 3)
   }
 }
