@@ -65,6 +65,7 @@ const ENTRY_POINTS = [
   'src/wire/raft.ts',
   'src/wire/job.ts',
   'src/services/compute/manifest.ts',
+  'src/services/compute/spec.ts',
   'src/storage/file/log/file-log-store.ts',
   'src/storage/memory/memory-log-store.ts',
   'src/storage/memory/memory-state-store.ts',

@@ -25,7 +25,7 @@ export type TaskOutcome = { id: number; durationMs: number; logs: string } & (
   | { kind: 'failed'; code: string; message: string; isRetryable: boolean }
   /** It may have run, but how it ended isn't known. */
   | { kind: 'lost'; reason: string }
-  /** It hasn't begun, because no slot was free. */
+  /** It hasn't begun: no slot was free for it (J-4), or the node won't run it (J-8). */
   | { kind: 'busy' }
 )
 

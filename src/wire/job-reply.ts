@@ -49,7 +49,7 @@ const FIELD_OF: Readonly<Record<JobReply['kind'], KindField>> = {
   logs: 4
 }
 
-/** Texts are cut to their limits (J-10), and what has no room is lost (J-9). @throws invalid-argument */
+/** Texts are cut to their limits (J-10); what has no room is lost (J-9). @throws invalid-argument */
 export function encodeJobReply(reply: JobReply): Uint8Array {
   const content = encodeContent(reply)
   const writer = new ProtoWriter(content.length + 16)

@@ -28,7 +28,7 @@ export const INPUT_BYTES_MAX: number = 256 * KIB
 export const TASK_NAME_BYTES_MAX = 128
 /** Over 24 days: what a timer can wait for. */
 export const TASK_TIMEOUT_MS_MAX = 2_147_000_000
-const ARGS_MAX = 64
+export const COMMAND_ARGS_MAX = 64
 /** A command and its arguments together. */
 const COMMAND_BYTES_MAX: number = 4 * KIB
 
@@ -69,8 +69,8 @@ function cidProblem(cid: string): string | undefined {
 
 function commandProblem({ command, args }: CodeRef & { kind: 'exec' }): string | undefined {
   if (command === '') return 'a command has no name'
-  if (args.length > ARGS_MAX) {
-    return `a command has ${args.length} arguments; at most ${ARGS_MAX} can be`
+  if (args.length > COMMAND_ARGS_MAX) {
+    return `a command has ${args.length} arguments; at most ${COMMAND_ARGS_MAX} can be`
   }
   const texts = [command, ...args]
   // No operating system takes it.
@@ -121,7 +121,8 @@ function decodeCommand(bytes: Uint8Array, what: string): CodeRef {
   for (const field of readFields(bytes, what)) {
     if (field.field === 1) command = textOf(field, what, COMMAND_BYTES_MAX)
     else if (field.field === 2) {
-      if (args.length === ARGS_MAX) throw malformed(what, `it has more than ${ARGS_MAX} arguments`)
+      if (args.length === COMMAND_ARGS_MAX)
+        throw malformed(what, `it has more than ${COMMAND_ARGS_MAX} arguments`)
       args.push(textOf(field, what, COMMAND_BYTES_MAX))
     }
   }

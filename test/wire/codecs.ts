@@ -38,6 +38,7 @@ import {
   encodeJobReply
 } from '../../src/wire/job.ts'
 import { encodeManifest, readManifestHeader } from '../../src/services/compute/manifest.ts'
+import { decodeSpec, encodeSpec } from '../../src/services/compute/spec.ts'
 import { encodeFrame, FrameDecoder, type Frame } from '../../src/wire/frame.ts'
 import {
   decodeGenesis,
@@ -296,6 +297,7 @@ export const CODECS: Readonly<Record<string, Readonly<Record<string, Codec>>>> =
       decode: (bytes) => ({ offers: decodeJobOffers(bytes) }),
       encode: ({ offers }) => encodeJobOffers(offers)
     }),
+    JobSpec: withBytes({ decode: decodeSpec, encode: encodeSpec }),
     Manifest: withBytes({
       decode: (bytes) => ({ inputs: decodeManifest(bytes) }),
       encode: ({ inputs }) => encodeManifest(inputs)

@@ -14,7 +14,7 @@ import {
   type Frame
 } from '../../src/wire/frame.ts'
 import { CODECS, Incomplete } from './codecs.ts'
-import { callArb, manifestArb, offersArb, replyArb } from './job-values.ts'
+import { callArb, manifestArb, offersArb, replyArb, specArb } from './job-values.ts'
 import { catalogArb, recordArb, segmentHeadArb, updateArb } from './log-values.ts'
 import { entryArb, hardStateArb, membersArb, messageArb, snapshotArb } from './raft-values.ts'
 import {
@@ -346,6 +346,7 @@ const VALUES: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   'job Call': callArb.map(asJson),
   'job Reply': replyArb.map(asJson),
   'job Offers': offersArb.map((offers) => asJson({ offers })),
+  'job JobSpec': specArb.map(asJson),
   'job Manifest': manifestArb.map((inputs) => asJson({ inputs })),
   'node Request': fc.oneof(
     fc.record({ kind: just('status') }),

@@ -3,6 +3,8 @@
 import * as fc from 'fast-check'
 import { concatBytes } from '../../src/base/bytes.ts'
 import { blockIdFromBytes } from '../../src/core/block/block-id.ts'
+import type { LabelRule } from '../../src/core/jobs/requirements.ts'
+import type { JobSpec } from '../../src/services/compute/spec.ts'
 import { TASK_TIMEOUT_MS_MAX } from '../../src/wire/job-task.ts'
 import type {
   CodeRef,
@@ -29,7 +31,7 @@ const cidArb = fc
   .map(([codec, digest]): string =>
     blockIdFromBytes(concatBytes([Uint8Array.of(1, codec, 0x12, 0x20), digest]))
   )
-export const codeArb: fc.Arbitrary<CodeRef> = fc.oneof(
+const codeArb: fc.Arbitrary<CodeRef> = fc.oneof(
   fc.record({ kind: fc.constantFrom('bundle' as const, 'wasm' as const), cid: cidArb }),
   fc.record({
     kind: fc.constant('exec' as const),
@@ -37,7 +39,7 @@ export const codeArb: fc.Arbitrary<CodeRef> = fc.oneof(
     args: fc.array(textArb, { maxLength: 5 })
   })
 )
-export const limitsArb: fc.Arbitrary<TaskLimits> = fc.record({
+const limitsArb: fc.Arbitrary<TaskLimits> = fc.record({
   timeoutMs: fromOne(TASK_TIMEOUT_MS_MAX),
   memoryBytes: fromOne(Number.MAX_SAFE_INTEGER)
 })
@@ -119,3 +121,36 @@ export const manifestArb: fc.Arbitrary<Uint8Array[]> = fc.array(bytesArb, {
   minLength: 1,
   maxLength: 12
 })
+
+const ruleArb: fc.Arbitrary<LabelRule> = fc.oneof(
+  fc.record({ key: nameArb, op: fc.constantFrom('=' as const, '!=' as const), value: textArb }),
+  fc.record({ key: nameArb, op: fc.constant('exists' as const) })
+)
+const rulesArb = fc.array(ruleArb, { maxLength: 4 })
+export const specArb: fc.Arbitrary<JobSpec> = codeArb.chain((code) =>
+  fc.record(
+    {
+      task: nameArb,
+      code: fc.constant(code),
+      limits: limitsArb,
+      requirements: fc.record({
+        cpuMilli: fc.nat({ max: 1_000_000 }),
+        memoryBytes: numberArb,
+        gpu: fc.nat({ max: 1_024 }),
+        labels: rulesArb,
+        isExec: fc.constant(code.kind === 'exec'),
+        prefers: rulesArb
+      }),
+      manifest: fc.oneof(
+        fc.record({
+          kind: fc.constant('inline' as const),
+          inputs: fc.array(bytesArb, { maxLength: 8 })
+        }),
+        fc.record({ kind: fc.constant('file' as const), path: nameArb })
+      ),
+      stages: fc.array(fc.record({ name: nameArb, isOne: fc.boolean() }), { maxLength: 4 }),
+      parts: fc.integer({ min: 2, max: 4_096 })
+    },
+    { requiredKeys: ['task', 'code', 'limits', 'requirements', 'manifest'] }
+  )
+)
