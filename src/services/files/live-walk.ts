@@ -7,6 +7,7 @@ import type { Blocks } from '../../blocks/blocks.ts'
 import { blockIdFromBytes, blockIdToBytes, CODEC_DAG_PB } from '../../core/block/block-id.ts'
 import { decode } from '../../core/machine/codec.ts'
 import { nameOfEntry, nodeEntryCodec, pinCodec } from '../../core/machine/file-records.ts'
+import { JOB_BLOCKS, type JobBlocksResult } from '../../core/machine/job-listings.ts'
 import { SCAN } from '../../core/machine/own-queries.ts'
 import type { Page } from '../../core/machine/reads.ts'
 import { shown, spaceOf } from '../../core/machine/space.ts'
@@ -26,6 +27,7 @@ type WalkOptions = { signal: AbortSignal }
 /**
  * Adds all blocks of the files of a shard: of every version of every name, of what waits in the
  * trash, and of every pin, as they are at one revision. A name that is moved meanwhile is seen once.
+ * After them those of jobs.
  *
  * @throws what reading throws: then the live set is incomplete, and nobody may delete by it
  */
@@ -53,6 +55,27 @@ export async function walkShard(
       from = page.next?.slice()
     } while (from !== undefined)
   }
+  await walkJobs(shard, components, options)
+}
+
+/** What jobs name: their code, inputs, results and logs. */
+async function walkJobs(
+  shard: number,
+  components: WalkComponents & { seen: Set<BlockId> },
+  options: WalkOptions
+): Promise<void> {
+  let after: Uint8Array | undefined
+  do {
+    const answer: { result: JobBlocksResult } = await components.shards.query(
+      { shard },
+      JOB_BLOCKS,
+      { after },
+      options
+    )
+    const { blocks, next } = answer.result
+    await walk(blocks.map(blockIdFromBytes), components, options)
+    after = next?.slice()
+  } while (after !== undefined)
 }
 
 function rootsOf(area: number, value: Uint8Array): BlockId[] {
