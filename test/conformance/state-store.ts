@@ -242,6 +242,37 @@ function describeBatches(): void {
     }
   })
 
+  it('D-14 an inserted key is a key like others, whatever was there before it', async () => {
+    const insert = (key: string, value: string): void => state.insert(utf8(key), utf8(value))
+    for (const key of ['stays', 'goes', 'again']) put(state, key, 'old')
+    state.commit()
+    await state.flushed()
+    // Deleted and made again, made and deleted, made and changed, and made and given up.
+    state.delete(utf8('again'))
+    insert('again', 'new')
+    insert('never', 'x')
+    state.delete(utf8('never'))
+    insert('changed', 'x')
+    put(state, 'changed', 'y')
+    state.commit()
+    state.delete(utf8('again'))
+    insert('dropped', 'x')
+    state.rollback()
+    const wanted = ['again=new', 'changed=y', 'goes=old', 'stays=old']
+    expect(contentOf(state)).toEqual(wanted)
+    await state.flushed()
+    state.delete(utf8('changed'))
+    state.delete(utf8('goes'))
+    insert('never', 'z')
+    state.commit()
+    await state.flushed()
+    for (const restart of [() => harness.crash(), () => harness.reopen()]) {
+      store = await restart()
+      expect(contentOf(store.group(1))).toEqual(['again=new', 'never=z', 'stays=old'])
+      expect([store.damageOf(1), store.lost()]).toEqual([undefined, false])
+    }
+  })
+
   it('notes are of their batch, up to their limit', async () => {
     const note = new Uint8Array(STATE_NOTE_BYTES_MAX).fill(3)
     state.setNote(note)

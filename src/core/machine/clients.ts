@@ -41,21 +41,66 @@ export type Recall =
 
 type Numbered = { readonly client: number; readonly sequence: number }
 
-export function recall(state: OrderedReads, { client: id, sequence }: Numbered): Recall {
+/** Clients of whom what is stored is kept at hand, at most. */
+const KNOWN_MAX = 128
+
+type Known = {
+  readonly key: Uint8Array
+  client: Client
+  /** The bytes of each answer that is remembered, by its sequence. */
+  readonly answers: Map<number, number>
+}
+
+/** What is stored of clients that asked lately, so that it isn't read for every request. */
+export class KnownClients {
+  readonly #known = new Map<number, Known>()
+
+  /** @returns undefined when it isn't remembered. */
+  of(state: OrderedReads, id: number): Known | undefined {
+    const known = this.#known.get(id)
+    if (known !== undefined) return known
+    const key = clientKey(id)
+    const stored = state.get(key)
+    if (stored === undefined) return undefined
+    const answers = new Map<number, number>()
+    for (const answer of state.range({ from: answerKey(id, 0), to: answerKey(id + 1, 0) })) {
+      answers.set(lastNumber(answer.key), answer.value.length)
+    }
+    const found = { key, client: decode(clientCodec, stored), answers }
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size < KNOWN_MAX) break
+      this.#known.delete(oldest)
+    }
+    this.#known.set(id, found)
+    return found
+  }
+
+  /** What is stored was changed by another than {@link remember}. */
+  clear(): void {
+    this.#known.clear()
+  }
+}
+
+export function recall(
+  state: OrderedReads,
+  clients: KnownClients,
+  { client: id, sequence }: Numbered
+): Recall {
   if (sequence > SEQUENCE_MAX) {
     const problem = `Request ${sequence} is above ${SEQUENCE_MAX}, the last sequence`
     return { kind: 'refused', error: new MeshError('invalid-argument', problem) }
   }
-  const client = readClient(state, id)
-  if (client === undefined) {
+  const known = clients.of(state, id)
+  if (known === undefined) {
     const advice = 'its requests may or may not have been done; register anew'
     return refused(`Client ${id} isn't remembered: ${advice}`)
   }
-  if (sequence < client.floor) {
-    const problem = `Request ${sequence} is before ${client.floor}`
+  const { floor } = known.client
+  if (sequence < floor) {
+    const problem = `Request ${sequence} is before ${floor}`
     return refused(`${problem}, from where answers are remembered; it isn't done again`)
   }
-  const answer = state.get(answerKey(id, sequence))
+  const answer = known.answers.has(sequence) ? state.get(answerKey(id, sequence)) : undefined
   return answer === undefined ? { kind: 'new' } : { kind: 'repeated', answer }
 }
 
@@ -66,32 +111,29 @@ export type Answered = Numbered & {
 }
 
 /** Remembers an answer, and forgets what the client has or what there is no room for. */
-export function remember(state: StagedState, answered: Answered): void {
+export function remember(state: StagedState, clients: KnownClients, answered: Answered): void {
   const { client: id, sequence, answeredBelow, answer, timeMs } = answered
-  const client = readClient(state, id)
+  const known = clients.of(state, id)
   // It was forgotten by its own wish.
-  if (client === undefined) return
+  if (known === undefined) return
+  const { client, answers } = known
   state.insert(answerKey(id, sequence), answer)
+  answers.set(sequence, answer.length)
   let answersBytes = client.answersBytes + answer.length
+  const forget = (other: number): void => {
+    answersBytes -= answers.get(other) ?? 0
+    if (answers.delete(other)) state.replace(answerKey(id, other), undefined)
+  }
   const wished = Math.min(answeredBelow, sequence)
   let floor = Math.max(client.floor, wished, sequence - ANSWERS_PER_CLIENT + 1)
-  // One by one where they can be named: a range costs as much as all the rest.
-  const isNear = floor - client.floor <= ANSWERS_PER_CLIENT
-  for (let other = isNear ? client.floor : floor; other < floor; other++) {
-    const key = answerKey(id, other)
-    const known = state.get(key)
-    if (known === undefined) continue
-    answersBytes -= known.length
-    state.delete(key)
-  }
-  if (!isNear || answersBytes > ANSWERS_BYTES_PER_CLIENT) {
-    const oldest = state.range({ from: answerKey(id, 0), to: answerKey(id + 1, 0) })
-    for (const { key, value } of oldest) {
-      const other = lastNumber(key)
-      if (other >= floor && answersBytes <= ANSWERS_BYTES_PER_CLIENT) break
-      floor = Math.max(floor, other + 1)
-      answersBytes -= value.length
-      state.delete(key)
+  const isNear = floor - client.floor <= answers.size
+  if (isNear) for (let other = client.floor; other < floor; other++) forget(other)
+  else for (const other of answers.keys()) if (other < floor) forget(other)
+  if (answersBytes > ANSWERS_BYTES_PER_CLIENT) {
+    for (const oldest of [...answers.keys()].toSorted((a, b) => a - b)) {
+      if (answersBytes <= ANSWERS_BYTES_PER_CLIENT) break
+      floor = oldest + 1
+      forget(oldest)
     }
   }
   const isLongAgo = timeMs - client.activeMs >= CLIENT_ACTIVE_STEP_MS
@@ -100,7 +142,8 @@ export function remember(state: StagedState, answered: Answered): void {
     state.delete(clientDeadlineKey(client.activeMs + CLIENT_TTL_MS, id))
     state.put(clientDeadlineKey(activeMs + CLIENT_TTL_MS, id), NO_BYTES)
   }
-  state.put(clientKey(id), encode(clientCodec, { floor, activeMs, answersBytes }))
+  known.client = { floor, activeMs, answersBytes }
+  state.replace(known.key, encode(clientCodec, known.client))
 }
 
 /** @throws overloaded when the table is full of clients that are active. */

@@ -4,7 +4,8 @@
 
 import { assert } from '../../base/assert.ts'
 import { MeshError, isMeshError } from '../../base/errors.ts'
-import { firstClientDeadline, forgetIdleClients, recall, remember } from './clients.ts'
+import { KnownClients, firstClientDeadline, forgetIdleClients } from './clients.ts'
+import { recall, remember } from './clients.ts'
 import { decode, encode } from './codec.ts'
 import { decodeAnswer, decodeCommand, encodeAnswer } from './command.ts'
 import type { Answer, Command } from './command.ts'
@@ -38,6 +39,7 @@ export class Machine {
   readonly #operations = new Map<string, AnyOperation>()
   readonly #services = new Map<Area, Service>()
   readonly #compaction = new Compaction()
+  readonly #clients = new KnownClients()
   #meta: Meta
   /** Before this time nothing is due, whatever is done until then; derived, so -1 is always right. */
   #quietBelowMs = -1
@@ -143,6 +145,7 @@ export class Machine {
   /** Reads the state anew, after a snapshot was installed or a transaction dropped. */
   reload(): void {
     this.#staged.discard()
+    this.#clients.clear()
     this.#meta = readMeta(this.#state)
     this.#quietBelowMs = -1
     this.#halted = undefined
@@ -179,7 +182,9 @@ export class Machine {
     let ended: RevisionEvents[] = []
     if (meta.timeMs >= this.#quietBelowMs) {
       const leases = endDueLeases(this.#staged, { meta, index, services: this.#services })
+      const { clientCount } = meta
       const areClientsDone = forgetIdleClients(this.#staged, meta)
+      if (meta.clientCount < clientCount) this.#clients.clear()
       ended = leases.ended
       this.#quietBelowMs = leases.isDone && areClientsDone ? this.#nextDueMs() : -1
     }
@@ -203,7 +208,7 @@ export class Machine {
     const { client, sequence, answeredBelow } = command
     if (client === 0)
       return this.#applied(at, this.#run(at.index, command, operation, changes), changes)
-    const known = recall(this.#staged, command)
+    const known = recall(this.#staged, this.#clients, command)
     if (known.kind === 'refused') return this.#applied(at, known, changes)
     if (known.kind === 'repeated') {
       return { ...this.#applied(at, decodeAnswer(known.answer), changes), isRepeated: true }
@@ -211,7 +216,8 @@ export class Machine {
     const answer = this.#run(at.index, command, operation, changes)
     const { timeMs } = this.#meta
     const encoded = encodeAnswer(answer)
-    remember(this.#staged, { client, sequence, answeredBelow, answer: encoded, timeMs })
+    const answered = { client, sequence, answeredBelow, answer: encoded, timeMs }
+    remember(this.#staged, this.#clients, answered)
     this.#staged.commit()
     return this.#applied(at, answer, changes)
   }
@@ -233,6 +239,8 @@ export class Machine {
       const result = encode(operation.result, operation.apply(transaction, args))
       if (result.length > ANSWER_BYTES_MAX) throw tooMuch(result.length)
       const events = transaction.finish()
+      // It may have forgotten one.
+      if (operation.name.startsWith('client.')) this.#clients.clear()
       if (transaction.hasGrown && operation.isFreeing !== true) this.#checkQuota()
       meta.usedBytes += this.#staged.commit()
       if (events !== undefined) {

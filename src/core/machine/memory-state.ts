@@ -8,9 +8,12 @@ import type { KeyRange, OrderedState, Pair } from './ordered-state.ts'
 /** Entries of a node, at most. */
 const NODE_COUNT_MAX = 64
 
+/** A pair, and whether its key was inserted: what took its place since keeps that. */
+export type Kept = Pair & { readonly isNew: boolean }
+
 /** Who may change a node in place: the tree that made it, until its next snapshot. */
 type Owner = object
-type Leaf = { readonly owner: Owner; readonly isLeaf: true; readonly pairs: Pair[] }
+type Leaf = { readonly owner: Owner; readonly isLeaf: true; readonly pairs: Kept[] }
 /** `lows[i]` is at or below every key of `children[i]` and above those of the child before. */
 type Inner = {
   readonly owner: Owner
@@ -47,13 +50,17 @@ export class MemoryState implements OrderedState {
     this.replace(key, value)
   }
 
-  /** As `put`. @returns what `get` gave before. */
-  replace(ownKey: Uint8Array, ownValue: Uint8Array): Uint8Array | undefined {
+  insert(key: Uint8Array, value: Uint8Array): void {
+    this.replace(key, value, true)
+  }
+
+  /** As `put` or `insert`. @returns what `get` gave before. */
+  replace(ownKey: Uint8Array, ownValue: Uint8Array, isNew = false): Uint8Array | undefined {
     const key = this.#isLasting ? whole(ownKey) : ownKey
     const value = this.#isLasting ? whole(ownValue) : ownValue
     this.#root = this.#own(this.#root)
     this.#replaced = undefined
-    const split = this.#insert(this.#root, { key, value })
+    const split = this.#insert(this.#root, { key, value, isNew })
     if (split !== undefined) {
       const lows = [new Uint8Array(0), split.low]
       this.#root = { owner: this.#owner, isLeaf: false, children: [this.#root, split.node], lows }
@@ -72,7 +79,7 @@ export class MemoryState implements OrderedState {
     }
   }
 
-  *range({ from, to, limit, reverse }: KeyRange): Generator<Pair> {
+  *range({ from, to, limit, reverse }: KeyRange): Generator<Kept> {
     let left = limit ?? Infinity
     const pairs = reverse === true ? downFrom(this.#root, to) : upFrom(this.#root, from)
     for (const pair of pairs) {
@@ -102,13 +109,14 @@ export class MemoryState implements OrderedState {
   }
 
   /** @returns what split off after the node, to be put beside it. */
-  #insert(node: Node, pair: Pair): Split | undefined {
+  #insert(node: Node, pair: Kept): Split | undefined {
     if (node.isLeaf) {
       const index = pairIndex(node.pairs, pair.key)
       const there = node.pairs[index]
       if (there !== undefined && compareBytes(there.key, pair.key) === 0) {
         this.#replaced = there.value
-        node.pairs[index] = pair
+        const { isNew } = there
+        node.pairs[index] = isNew === pair.isNew ? pair : { ...pair, isNew }
         return undefined
       }
       node.pairs.splice(index, 0, pair)
@@ -116,7 +124,7 @@ export class MemoryState implements OrderedState {
       // Keys that only grow, as revisions do, leave full leaves behind.
       const at = index === node.pairs.length - 1 ? NODE_COUNT_MAX : NODE_COUNT_MAX / 2
       const pairs = node.pairs.splice(at)
-      const low = (pairs[0] as Pair).key
+      const low = (pairs[0] as Kept).key
       return { node: { owner: this.#owner, isLeaf: true, pairs }, low }
     }
     const index = childIndex(node, pair.key)
@@ -183,11 +191,11 @@ function pairIndex(pairs: readonly Pair[], key: Uint8Array): number {
 }
 
 /** @returns pairs upward from the first key at or after `from`. */
-function* upFrom(node: Node, from: Uint8Array | undefined): Generator<Pair> {
+function* upFrom(node: Node, from: Uint8Array | undefined): Generator<Kept> {
   if (node.isLeaf) {
     const { pairs } = node
     const first = from === undefined ? 0 : pairIndex(pairs, from)
-    for (let index = first; index < pairs.length; index++) yield pairs[index] as Pair
+    for (let index = first; index < pairs.length; index++) yield pairs[index] as Kept
     return
   }
   const first = from === undefined ? 0 : childIndex(node, from)
@@ -197,11 +205,11 @@ function* upFrom(node: Node, from: Uint8Array | undefined): Generator<Pair> {
 }
 
 /** @returns pairs downward from the last key before `to`. */
-function* downFrom(node: Node, to: Uint8Array | undefined): Generator<Pair> {
+function* downFrom(node: Node, to: Uint8Array | undefined): Generator<Kept> {
   if (node.isLeaf) {
     const { pairs } = node
     const end = to === undefined ? pairs.length : pairIndex(pairs, to)
-    for (let index = end - 1; index >= 0; index--) yield pairs[index] as Pair
+    for (let index = end - 1; index >= 0; index--) yield pairs[index] as Kept
     return
   }
   const last = to === undefined ? node.children.length - 1 : childIndex(node, to)

@@ -36,6 +36,8 @@ export type OrderedReads = {
  */
 export type OrderedState = OrderedReads & {
   put(key: Uint8Array, value: Uint8Array): void
+  /** As `put`, of a key that isn't there, which may save looking for it. */
+  insert(key: Uint8Array, value: Uint8Array): void
   /** A key that isn't there is no error. */
   delete(key: Uint8Array): void
 }

@@ -1,7 +1,7 @@
 // Changes of one group that aren't on the disk yet, in the order of their keys.
 
-import { MemoryState } from '../../core/machine/memory-state.ts'
-import type { KeyRange, Pair } from '../../core/machine/ordered-state.ts'
+import { MemoryState, type Kept } from '../../core/machine/memory-state.ts'
+import type { KeyRange } from '../../core/machine/ordered-state.ts'
 
 /** Stands for a key that is to go; told from an empty value by its identity. */
 export const DELETED: Uint8Array = new Uint8Array(0)
@@ -24,9 +24,12 @@ export class ChangeTable {
     return this.#changes.get(key)
   }
 
-  /** @returns what `get` gave before. */
-  set(key: Uint8Array, change: Uint8Array): Uint8Array | undefined {
-    const before = this.#changes.replace(key, change)
+  /**
+   * @param isNew neither the disk has the key nor another table
+   * @returns what `get` gave before.
+   */
+  set(key: Uint8Array, change: Uint8Array, isNew = false): Uint8Array | undefined {
+    const before = this.#changes.replace(key, change, isNew)
     if (before === undefined) this.#bytes += CHANGE_BYTES + key.length + change.length
     else this.#bytes += change.length - before.length
     return before
@@ -46,7 +49,8 @@ export class ChangeTable {
     this.#bytes -= CHANGE_BYTES + key.length
   }
 
-  range(range: KeyRange): Iterable<Pair> {
+  /** What is not `isNew` may be on the disk. */
+  range(range: KeyRange): Iterable<Kept> {
     return this.#changes.range(range)
   }
 

@@ -32,14 +32,15 @@ export class FlushedChanges {
     const before = group.record
     const slot = before?.slot ?? this.#takeSlot()
     let { pairCount, pairSum } = before ?? { pairCount: 0, pairSum: 0 }
-    const isNew = before === undefined
+    const isFirst = before === undefined
     this.#sealed.push({ group, table })
     const own: MediumChange[] = []
     const take = (length: number): Uint8Array => this.#take(length)
     try {
-      for (const { key, value } of table.range({})) {
+      for (const { key, value, isNew } of table.range({})) {
+        if (isNew && value === DELETED) continue
         const whole = pairKey(slot, key, take)
-        const old = isNew ? undefined : this.#medium.peek(whole)
+        const old = isNew || isFirst ? undefined : this.#medium.peek(whole)
         if (old !== undefined) {
           pairCount -= 1
           pairSum = addToSum(pairSum, -sumOf(old))

@@ -97,6 +97,11 @@ export class StoredGroupState implements GroupState {
     this.#undo.push({ key, change: this.#table.set(key, value) })
   }
 
+  insert(key: Uint8Array, value: Uint8Array): void {
+    assert(key.length > 0 && key.length <= STORED_KEY_BYTES_MAX, 'a key has 1 to 1,978 bytes')
+    this.#undo.push({ key, change: this.#table.set(key, value, true) })
+  }
+
   delete(key: Uint8Array): void {
     this.#undo.push({ key, change: this.#table.set(key, DELETED) })
   }

@@ -643,7 +643,7 @@ describe('§10.2 the commit index told late', () => {
     group.at(3).raft.readIndex(bytes('read'))
     group.settle()
     expect(group.at(3).appliedTexts).toEqual(['', 'x'])
-    leader.raft.proposeConfigChange(changeOf('l4'))
+    leader.raft.proposeConfigChange(changeOf('add-learner 4'))
     group.settle()
     expect(group.at(2).configState.learners).toEqual([4])
   })
