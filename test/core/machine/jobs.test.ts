@@ -304,6 +304,11 @@ describe('a worker', () => {
     expect(codeOf(() => job.grant('a'))).toBe('not-found')
     job.leases.delete('a')
     expect(job.tasksFor('a')).toEqual([1])
+    // Nor is another one's any good.
+    job.take('b')
+    const lease = job.leases.get('b') as number
+    expect(codeOf(() => job.grant('a', 1, { lease }))).toBe('not-found')
+    expect(codeOf(() => job.grant('c', 1, { lease }))).toBe('not-found')
     job.check()
   })
 
