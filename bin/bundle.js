@@ -10,15 +10,20 @@ const dist = join(root, 'dist')
 await build({
   entryPoints: {
     atoll: join(dist, 'api', 'cli', 'main.js'),
-    'check-state': join(dist, 'storage', 'file', 'state', 'check-state.js')
+    'check-state': join(dist, 'storage', 'file', 'state', 'check-state.js'),
+    'executor-child': join(dist, 'executor', 'process', 'executor-child.js'),
+    'executor-thread': join(dist, 'executor', 'process', 'executor-thread.js'),
+    'exec-child': join(dist, 'executor', 'process', 'exec-child.js'),
+    // What gives a task its connection to the node.
+    connect: join(dist, 'api', 'remote', 'connect.js')
   },
   outdir: join(dist, 'bundle'),
   bundle: true,
   platform: 'node',
   format: 'esm',
   target: 'node22',
-  // Native, or of use to few commands.
-  external: ['lmdb', 'esbuild'],
+  // Native, of use to few commands, or finding its own files beside itself (piscina).
+  external: ['lmdb', 'esbuild', 'piscina'],
   // Errors are known by the names of their classes.
   keepNames: true,
   legalComments: 'none',

@@ -15,14 +15,16 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = (() => {
   const wire = ['core', ...core]
   const storage = ['wire', ...wire]
   const net = ['wire', ...wire]
+  const executor = ['wire', ...wire]
   const mesh = ['storage', 'net', ...net]
   const blocks = ['mesh', ...mesh]
   const shard = ['mesh', ...mesh]
-  const services = ['blocks', 'shard', ...blocks]
+  const services = ['blocks', 'shard', 'executor', ...blocks]
   const node = ['services', ...services]
   const api = ['node', ...node]
   const testing = ['node', ...node]
-  return { base, core, wire, storage, net, mesh, blocks, shard, services, node, api, testing }
+  const below = { base, core, wire, storage, net, executor, mesh, blocks, shard }
+  return { ...below, services, node, api, testing }
 })()
 
 /** Cores that others stand on. */
@@ -38,7 +40,7 @@ const LIBP2P = /^(?:libp2p$|@libp2p\/|@multiformats\/)/
 const LIBP2P_EXCEPTIONS: readonly string[] = []
 
 /** The parts that touch the world, and the only folders that may build them. */
-const REAL_PARTS = ['src/storage/file/', 'src/net/libp2p/']
+const REAL_PARTS = ['src/storage/file/', 'src/net/libp2p/', 'src/executor/process/']
 const BUILDERS = ['src/node/', 'src/api/', 'src/testing/', ...REAL_PARTS]
 
 const LINES_MAX = 300
@@ -70,8 +72,13 @@ const ENTRY_POINTS = [
   'src/storage/memory/memory-log-store.ts',
   'src/storage/memory/memory-state-store.ts',
   'src/storage/file/state/file-state-store.ts',
-  // A process of its own.
-  'src/storage/file/state/check-state.ts'
+  'src/executor/memory/memory-executor.ts',
+  'src/executor/process/process-executor.ts',
+  // Processes and threads of their own.
+  'src/storage/file/state/check-state.ts',
+  'src/executor/process/executor-child.ts',
+  'src/executor/process/executor-thread.ts',
+  'src/executor/process/exec-child.ts'
 ]
 /**
  * Reachable from tests alone: checks that run after each step of a simulation, and schemas that a

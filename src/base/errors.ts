@@ -76,7 +76,23 @@ export const ERROR_CODES = {
   /** A file stands where a directory is needed. */
   'not-a-directory': 35,
   /** A directory stands where a file is needed. */
-  'is-a-directory': 36
+  'is-a-directory': 36,
+  /** The task threw, or its command ended with an error. */
+  'task-failed': 37,
+  /** The task took longer than it may, and was ended. */
+  'task-timeout': 38,
+  /** The task used more memory than it may, and was ended. */
+  'task-memory': 39,
+  /** The task ended the thread or the process that it ran in. */
+  'task-exited': 40,
+  /** What the task returned can't be sent. */
+  'invalid-result': 41,
+  /** The code of a task can't be loaded, or hasn't got the task. */
+  'invalid-code': 42,
+  /** The task uses what isn't in its own text, and isn't in a module of its own. */
+  'not-self-contained': 43,
+  /** The process that runs tasks keeps ending; it is tried again later. */
+  'executor-failed': 44
 } as const
 
 export type ErrorCode = keyof typeof ERROR_CODES
