@@ -277,7 +277,10 @@ describe('files', () => {
     }
     const dead = sources.filter((path) => !seen.has(path) && !FOR_TESTS.test(path))
     expect(dead).toEqual([])
-    const imported = new Set(tests.flatMap((path) => importsOf(path).map((s) => targetOf(path, s))))
+    const checks = [...tests, ...sources.filter((path) => FOR_TESTS.test(path))]
+    const imported = new Set(
+      checks.flatMap((path) => importsOf(path).map((s) => targetOf(path, s)))
+    )
     expect(
       sources.filter((path) => FOR_TESTS.test(path) && !seen.has(path) && !imported.has(path))
     ).toEqual([])

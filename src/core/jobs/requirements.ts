@@ -49,7 +49,7 @@ export type Offer = Free & {
 }
 
 /** Why a node doesn't run a task: `busy` passes, the others don't. */
-export type LackCode = 'label' | 'memory' | 'cpu' | 'gpu' | 'exec' | 'refused' | 'busy'
+type LackCode = 'label' | 'memory' | 'cpu' | 'gpu' | 'exec' | 'refused' | 'busy'
 
 export type Lack = {
   readonly code: LackCode

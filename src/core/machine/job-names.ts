@@ -28,13 +28,9 @@ const WORKER = new RegExp(`^[A-Za-z0-9._-]{1,${JOB_WORKER_LENGTH_MAX}}$`)
 /** A part of a job; 0 is the first, and mostly the only one. */
 export type JobPart = { readonly id: string; readonly part: number }
 
-export function isJobId(id: string): boolean {
-  return JOB_ID.test(id)
-}
-
 /** @throws invalid-argument */
 export function checkJobId(id: string): void {
-  if (isJobId(id)) return
+  if (JOB_ID.test(id)) return
   const rule = `it has 1 to ${JOB_ID_LENGTH_MAX} letters, digits, dots, dashes and underscores`
   throw new MeshError('invalid-argument', `"${id.slice(0, 80)}" is no name of a job: ${rule}`)
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { utf8 } from '../../../src/base/bytes.ts'
+import { POISON_TASK } from '../../../src/core/machine/job-loss.ts'
 import { JOBS_MAX } from '../../../src/core/machine/limits.ts'
 import { JobShard, LEASE_MS, chain, done, failed, submitArgs } from './job-shard.ts'
 import type { Tried } from './job-shard.ts'
@@ -35,7 +36,7 @@ describe('a poison task', () => {
       losses: ['a', 'b', 'c'],
       lossCount: 4,
       failures: 0,
-      error: { code: 'poison-task' }
+      error: { code: POISON_TASK }
     })
   })
 
