@@ -30,6 +30,6 @@ await build({
   logLevel: 'warning',
   // Libraries in the older form of modules ask for Node's own this way.
   banner: {
-    js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
+    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);"
   }
 })

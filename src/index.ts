@@ -1,7 +1,8 @@
 // atoll-mesh: what an edge app imports.
 
 export { createNode, type LocalNode } from './node/create-node.ts'
-export type { Node, NodeEvents, PeerEvent } from './node/node.ts'
+export type { Node } from './node/node.ts'
+export type { NodeEvents, PeerEvent } from './node/node-events.ts'
 export type { MemberStatus, NodeStatus } from './node/status.ts'
 export type { ScrubOutcome } from './node/colleagues.ts'
 export type { GroupsReport, GroupStatus, Recovery } from './node/shard-groups.ts'

@@ -10,6 +10,7 @@ import { GIB, parseSize } from '../src/base/units.ts'
 import { silentLogger } from '../src/base/log.ts'
 import { createRandom } from '../src/base/random.ts'
 import { membershipConfig } from '../src/core/membership/config.ts'
+import { MemoryExecutor } from '../src/executor/memory/memory-executor.ts'
 import { foundMesh } from '../src/mesh/genesis.ts'
 import { identityFromSeed } from '../src/mesh/identity.ts'
 import { MemoryNetwork } from '../src/net/memory/memory-network.ts'
@@ -96,7 +97,11 @@ function servedProtocols(): Map<string, ProtocolOptions> {
   const stores = {
     logStore: new MemoryLogStore({ clock }),
     stateStore: new MemoryStateStore({ clock }),
-    defer: () => {}
+    defer: () => {},
+    executor: new MemoryExecutor(
+      { clock, behave: () => ({ durationMs: 0, result: { kind: 'lost', reason: '' } }) },
+      { slots: 1 }
+    )
   }
   const store = new MemoryBlockStore({}, { capacityBytes: GIB, arcCount: 4_096 })
   // Made and never started: the constructor registers what it serves.
@@ -120,7 +125,18 @@ function servedProtocols(): Map<string, ProtocolOptions> {
       },
       membership: membershipConfig('local'),
       join: [],
-      remembered: []
+      remembered: [],
+      work: {
+        offer: {
+          cpuMilli: 0,
+          memoryBytes: 0,
+          gpus: 0,
+          labels: new Map(),
+          allowsExec: false,
+          accepts: { submitters: undefined }
+        },
+        speedMilli: 1_000
+      }
     }
   )
   for (const [protocol, options] of UNSERVED) {

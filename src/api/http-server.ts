@@ -12,6 +12,7 @@ import { shardNameOf, type Shards } from '../shard/shards.ts'
 import { authorize } from './authorize.ts'
 import { diagnose } from './doctor.ts'
 import { FILE_ROUTES } from './file-routes.ts'
+import { JOB_ROUTES } from './job-routes.ts'
 import { serveConnections } from './remote/connection-server.ts'
 import { sendJson, type Call, type Route } from './route.ts'
 
@@ -57,6 +58,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
     sendJson(response, await node.groups.recover(shardNameOf(name), { signal })),
   'GET doctor': async ({ node, response }) => sendJson(response, await diagnose(node)),
   ...FILE_ROUTES,
+  ...JOB_ROUTES,
   'POST evict': async ({ node, response }, peer) => {
     await node.evict(peerId(peer))
     sendJson(response, { evicted: peer })

@@ -3,8 +3,8 @@
 
 const REGISTRY = Symbol.for('atoll.tasks')
 
-/** A task's function gets its input and its context. */
-export type TaskFunction = (input: never, context: never) => unknown
+/** A task's function gets its context and its input. */
+export type TaskFunction = (context: never, input: never) => unknown
 export type RegisteredTask = { readonly name: string; readonly fn: TaskFunction }
 type Registry = Map<string, RegisteredTask>
 

@@ -9,6 +9,7 @@ import { sessionId, type SessionId } from '../base/ids.ts'
 import { silentLogger, type Logger } from '../base/log.ts'
 import { createRandom } from '../base/random.ts'
 import type { MemberRecord } from '../core/membership/member.ts'
+import type { ClientSource } from '../executor/process/messages.ts'
 import { checkFounding, foundMesh, type Founding } from '../mesh/genesis.ts'
 import { askForGenesis, prepareToAsk, wrongMesh } from '../mesh/hello.ts'
 import { keyOfSeed } from '../net/libp2p/key.ts'
@@ -17,6 +18,7 @@ import { FileBlockStore } from '../storage/file/file-block-store.ts'
 import { FileLogStore } from '../storage/file/log/file-log-store.ts'
 import { FileStateStore } from '../storage/file/state/file-state-store.ts'
 import { DataFolder, type NodeFile } from './data-folder.ts'
+import { executorOf, workSetupOf } from './node-work.ts'
 import { AGENT, Node, type NodeComponents, type NodeJournal } from './node.ts'
 import {
   DEFAULT_ZONE,
@@ -37,6 +39,8 @@ const JOIN_SAY_EVERY = 5
 /** A running node, with the folder it lives in. */
 export class LocalNode extends Node {
   readonly folder: DataFolder
+  /** How tasks that run here reach the mesh; set by whoever serves the local API. */
+  taskClient: ClientSource | undefined
   #failure: MeshError | undefined
 
   constructor(folder: DataFolder, ...rest: ConstructorParameters<typeof Node>) {
@@ -197,7 +201,7 @@ async function startNode(
   )
   const self = recordOf(folder)
   await folder.save({ incarnation: self.incarnation })
-  const node = new LocalNode(
+  const node: LocalNode = new LocalNode(
     folder,
     {
       network,
@@ -206,6 +210,7 @@ async function startNode(
       log,
       journal: journalOf(folder),
       ...storesOf(folder, founding, log),
+      executor: executorOf({ dir: folder.dir, resolved, log }, () => node),
       defer: (task) => void setImmediate(task)
     },
     {
@@ -216,6 +221,7 @@ async function startNode(
       remembered: await rememberedOf(folder, log),
       layout: await folder.layout(),
       hasLog: file.hasLog,
+      work: workSetupOf(resolved, file.labels),
       onWaiting: options.onWaiting
     }
   )

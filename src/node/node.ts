@@ -14,6 +14,10 @@ import { layoutReport, type LayoutReport } from '../core/ring/layout-report.ts'
 import type { Founding } from '../mesh/genesis.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import type { Address, Network, Unsubscribe } from '../net/network.ts'
+import type { Executor } from '../executor/executor.ts'
+import type { Compute } from '../services/compute/compute.ts'
+import type { NodeCompute } from '../services/compute/node-compute.ts'
+import { Programs } from '../services/compute/programs.ts'
 import { Collector, type CollectorOptions } from '../services/files/collector.ts'
 import { Files } from '../services/files/files.ts'
 import { Kv } from '../services/kv/kv.ts'
@@ -24,7 +28,9 @@ import type { BlockStore } from '../storage/block-store.ts'
 import type { LogStore } from '../storage/log-store.ts'
 import type { StateStore } from '../storage/state-store.ts'
 import { Colleagues, type ScrubOutcome } from './colleagues.ts'
+import { forwardEvents, type NodeEvents } from './node-events.ts'
 import { shardsOf } from './node-shards.ts'
+import { workOf, type WorkSetup } from './node-work.ts'
 import { leaveMesh, type LeaveOptions } from './leave.ts'
 import { ShardGroups } from './shard-groups.ts'
 import { statusOf, type NodeStatus } from './status.ts'
@@ -42,6 +48,8 @@ export type NodeComponents = {
   journal: NodeJournal
   logStore: LogStore
   stateStore: StateStore
+  /** Runs the tasks of the mesh that this node takes. */
+  executor: Executor
   /** Runs a task at the end of this turn of the event loop: `setImmediate`, or `clock.after(0)`. */
   defer: (task: () => void) => void
 }
@@ -66,30 +74,21 @@ export type NodeSetup = {
   layout?: Uint8Array | undefined
   /** Whether the log was there before. */
   hasLog: boolean
+  /** What the node gives to tasks. */
+  work: WorkSetup
   blocks?: Partial<BlocksOptions>
   collector?: Partial<CollectorOptions>
   onWaiting?: ((reason: string) => void) | undefined
 }
 
-export type PeerEvent = { peerId: PeerId; name: string }
-
-export type NodeEvents = {
-  'peer:joined': PeerEvent
-  'peer:suspected': PeerEvent
-  'peer:recovered': PeerEvent
-  /** Left, evicted, or gone after the grace. */
-  'peer:left': PeerEvent & { reason: 'left' | 'evicted' | 'gone' }
-  'layout:changed': { version: number; hash: string }
-  /** The node can't go on and is stopping. */
-  failed: MeshError
-}
-
-export class Node {
+export class Node extends Programs {
   readonly files: Files
   readonly blocks: Blocks
   readonly mesh: Mesh
   readonly kv: Kv
   readonly locks: Locks
+  readonly work: NodeCompute
+  readonly compute: Compute
   readonly shards: Shards
   readonly shardLayer: ShardLayer
   readonly groups: ShardGroups
@@ -104,6 +103,7 @@ export class Node {
   #saving: Promise<void> = Promise.resolve()
 
   constructor(components: NodeComponents, setup: NodeSetup) {
+    super()
     const { network, store, clock, random, log, journal } = components
     this.#components = components
     this.#setup = setup
@@ -127,11 +127,14 @@ export class Node {
     const { blocks, mesh, locks } = this
     this.files = new Files({ blocks, shards }, { stopping: this.#stopping.signal })
     this.#collector = new Collector({ mesh, blocks, shards, locks, clock, log }, setup.collector)
-    const { shardLayer } = this
+    const { shardLayer, files } = this
+    this.work = workOf(components, { setup, mesh, files, shardLayer })
+    this.compute = this.work.compute
     const colleagues = new Colleagues({ network, log, mesh, blocks, shardLayer, agent: AGENT })
     this.#colleagues = colleagues
     this.groups = new ShardGroups({ mesh, colleagues, shardLayer })
-    this.#forwardEvents()
+    this.mesh.on('self', (record) => this.#keep(async () => await journal.saveSelf(record)))
+    forwardEvents(mesh, this.#events)
   }
 
   get peerId(): PeerId {
@@ -167,6 +170,7 @@ export class Node {
       await Promise.race([this.shardLayer.start(), failed.promise])
       this.blocks.start()
       this.#collector.start()
+      await this.work.start()
     } catch (error) {
       await this.stop()
       throw error
@@ -254,6 +258,7 @@ export class Node {
   async #stop(): Promise<void> {
     const { network, store } = this.#components
     this.#stopping.abort(new MeshError('stopped', 'The node is stopping'))
+    await this.work.stop()
     await this.#collector.stop()
     await this.kv.stop()
     await this.locks.stop()
@@ -272,23 +277,5 @@ export class Node {
     this.#saving = this.#saving
       .then(save)
       .catch((error: unknown) => log.warn('node.save_failed', { reason: errorMessage(error) }))
-  }
-
-  #forwardEvents(): void {
-    const { journal } = this.#components
-    this.mesh.on('layout:changed', ({ version, hash }) =>
-      this.#events.emit('layout:changed', { version, hash })
-    )
-    this.mesh.on('self', (record) => this.#keep(async () => await journal.saveSelf(record)))
-    this.mesh.on('member', ({ kind, member }) => {
-      const event = { peerId: member.record.peerId, name: member.record.name }
-      if (event.peerId === this.peerId) return
-      if (kind === 'joined') this.#events.emit('peer:joined', event)
-      else if (kind === 'suspected') this.#events.emit('peer:suspected', event)
-      else if (kind === 'recovered') this.#events.emit('peer:recovered', event)
-      else if (kind === 'left' || kind === 'gone' || kind === 'evicted') {
-        this.#events.emit('peer:left', { ...event, reason: kind })
-      }
-    })
   }
 }

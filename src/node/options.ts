@@ -13,7 +13,7 @@ import {
   ZONE_LENGTH_MAX
 } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
-import { DAY_MS, formatBytes, formatDuration, SECOND_MS } from '../base/units.ts'
+import { DAY_MS, formatBytes, formatDuration, MIB, SECOND_MS } from '../base/units.ts'
 import {
   membershipConfig,
   type MembershipConfig,
@@ -43,6 +43,18 @@ export type NodeOptions = {
   preset?: MembershipPreset
   /** How long a member may be away until its blocks are copied elsewhere, milliseconds; 15 min unless given. */
   graceMs?: number
+  /** Tasks that it runs at one time, 0 for none; one for each processor unless given. */
+  slots?: number
+  /** How fast it is, beside the usual node; 1 unless given. Faster ones take more tasks at once. */
+  speed?: number
+  /** Memory for tasks; 60 % of the machine's unless given. */
+  taskMemoryBytes?: number
+  /** GPUs for tasks; none unless given. */
+  gpus?: number
+  /** Whether it runs commands for whoever is in the mesh; off unless given. */
+  allowExec?: boolean
+  /** Whom it works for; everybody unless given. */
+  accepts?: readonly string[]
   logger?: Logger
   /** Called while a node that joins, or has restarted, waits for somebody to answer. */
   onWaiting?: (reason: string) => void
@@ -60,12 +72,22 @@ export type ResolvedOptions = {
   shards: number | undefined
   membership: MembershipConfig
   mdns: boolean
+  slots: number
+  speed: number
+  taskMemoryBytes: number | undefined
+  gpus: number
+  allowExec: boolean
+  accepts: readonly string[] | undefined
 }
 
 export const DEFAULT_ZONE = 'default'
 /** Share of the free disk that a node offers unless told otherwise. */
 const FREE_SHARE = 0.8
 const SHARDS_MAX = 256
+const SLOTS_MAX = 1_024
+const SPEED_MIN = 0.01
+const SPEED_MAX = 100
+const GPUS_MAX = 64
 const GRACE_MS_MIN = SECOND_MS
 const GRACE_MS_MAX: number = 30 * DAY_MS
 
@@ -99,8 +121,32 @@ export function resolveOptions(options: NodeOptions): ResolvedOptions {
     labels: options.labels === undefined ? undefined : checkLabels(options.labels),
     shards: options.shards === undefined ? undefined : checkShards(options.shards),
     membership: membershipConfig(options.preset ?? 'lan', graceOf(options.graceMs)),
-    mdns: preset.mdns
+    mdns: preset.mdns,
+    ...resolveWork(options)
   }
+}
+
+/** @throws invalid-argument */
+function resolveWork(
+  options: NodeOptions
+): Pick<ResolvedOptions, 'slots' | 'speed' | 'taskMemoryBytes' | 'gpus' | 'allowExec' | 'accepts'> {
+  const { slots = availableParallelism(), speed = 1, gpus = 0, taskMemoryBytes, accepts } = options
+  if (!Number.isInteger(slots) || slots < 0 || slots > SLOTS_MAX) {
+    throw refuse('slots', String(slots), `a whole number up to ${SLOTS_MAX}`)
+  }
+  if (!(speed >= SPEED_MIN && speed <= SPEED_MAX)) {
+    throw refuse('speed', String(speed), `a number from ${SPEED_MIN} to ${SPEED_MAX}`)
+  }
+  if (!Number.isInteger(gpus) || gpus < 0 || gpus > GPUS_MAX) {
+    throw refuse('gpus', String(gpus), `a whole number up to ${GPUS_MAX}`)
+  }
+  if (
+    taskMemoryBytes !== undefined &&
+    !(Number.isSafeInteger(taskMemoryBytes) && taskMemoryBytes >= MIB)
+  ) {
+    throw refuse('task-memory', String(taskMemoryBytes), 'a size of 1MiB or more')
+  }
+  return { slots, speed, gpus, taskMemoryBytes, allowExec: options.allowExec === true, accepts }
 }
 
 /** @throws invalid-argument for 0, negative, fractions, NaN and what no disk holds */

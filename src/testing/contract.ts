@@ -5,6 +5,8 @@ import type { MembershipConfig } from '../core/membership/config.ts'
 import type { MemoryFaults } from '../net/memory/memory-world.ts'
 import { layoutMembers } from '../mesh/placement.ts'
 import type { Node } from '../node/node.ts'
+import type { Clock } from '../base/clock.ts'
+import type { SimulatedWork } from './simulated-peer.ts'
 
 export type TestMeshOptions = {
   /** How many peers to start with, 1 to 1 000 (10 on real sockets). */
@@ -25,6 +27,10 @@ export type TestMeshOptions = {
   faults?: Partial<MemoryFaults>
   membership?: Partial<MembershipConfig>
   blocks?: Partial<BlocksOptions>
+  /** What each simulated peer does for others, by its index. */
+  workOf?: (index: number) => SimulatedWork
+  /** The clock of a simulated peer after each start, by its index; that of the mesh unless given. */
+  clockOf?: (index: number, clock: Clock) => Clock
 }
 
 export type TestMesh = AsyncDisposable & {

@@ -72,13 +72,15 @@ export class SimulatedMesh implements TestMesh {
 
   async add(): Promise<number> {
     const index = this.peers.length
-    const { capacityBytes = GIB, zoneOf, blocks } = this.#options
+    const { capacityBytes = GIB, zoneOf, blocks, workOf, clockOf } = this.#options
     const peer = new SimulatedPeer(this.#random.u32(), {
       index,
       capacityBytes,
       zone: zoneOf?.(index) ?? 'default',
       membership: this.#membership,
-      blocks: { mover: QUICK_MOVER, ...blocks }
+      blocks: { mover: QUICK_MOVER, ...blocks },
+      work: workOf?.(index) ?? {},
+      clockOf: clockOf === undefined ? undefined : (clock) => clockOf(index, clock)
     })
     this.peers.push(peer)
     this.#founding ??= foundMesh(peer.identity, {

@@ -6,6 +6,7 @@ import { AGENT } from '../../node/node.ts'
 import type { CommandContext } from './command.ts'
 import { registerDemo } from './demo.ts'
 import { registerFiles } from './files.ts'
+import { registerJobs } from './jobs.ts'
 import { registerKv } from './kv.ts'
 import { registerLock } from './lock.ts'
 import { registerMembers } from './members.ts'
@@ -13,6 +14,7 @@ import { registerNames } from './names.ts'
 import { processConsole } from './output.ts'
 import { registerShards } from './shards.ts'
 import { registerUp } from './up.ts'
+import { registerWork } from './work.ts'
 
 /** Exit codes as shells know them. */
 const EXIT_FAILED = 1
@@ -84,6 +86,8 @@ function build(context: CommandContext): Command {
   registerKv(program, context)
   registerLock(program, context)
   registerMembers(program, context)
+  registerWork(program, context)
+  registerJobs(program, context)
   registerShards(program, context)
   registerDemo(program, context)
   for (const command of program.commands) command.exitOverride()

@@ -7,6 +7,7 @@ import { parseDuration, parseSize } from '../../base/units.ts'
 import type { MembershipPreset } from '../../core/membership/config.ts'
 import { createNode, type LocalNode } from '../../node/create-node.ts'
 import type { NodeOptions } from '../../node/options.ts'
+import { clientModule } from '../package-folder.ts'
 import { checkApiHost, serveHttpApi, type HttpApi } from '../http-server.ts'
 import {
   collect,
@@ -28,6 +29,12 @@ type UpOptions = CommonOptions & {
   label?: string[]
   preset?: string
   grace?: string
+  slots?: string
+  speed?: string
+  taskMemory?: string
+  gpus?: string
+  accept?: string[]
+  allowExec?: boolean
   verbose?: boolean
 }
 
@@ -45,6 +52,12 @@ export function registerUp(program: Command, context: CommandContext): void {
       .option('--label <key=value>', 'something to know it by; repeat for several', collect)
       .option('--preset <preset>', 'local, lan or wan (lan)')
       .option('--grace <duration>', 'how long a member may be away before its data moves (15m)')
+      .option('--slots <count>', 'tasks that it runs at one time, 0 for none (one a processor)')
+      .option('--speed <factor>', 'how fast it is beside the usual node (1)')
+      .option('--task-memory <size>', 'memory for tasks (60 % of the machine)')
+      .option('--gpus <count>', 'GPUs for tasks (0)')
+      .option('--accept <submitter>', 'run tasks of these only; repeat for several', collect)
+      .option('--allow-exec', 'run commands for whoever is in the mesh')
       .option('--verbose', 'log to stderr what happens')
   describe(program.command('up'))
     .description('start a node: found a mesh in an empty folder, or go on in a used one')
@@ -76,6 +89,7 @@ async function up(options: UpOptions, context: CommandContext): Promise<void> {
   try {
     httpApi = await serveHttpApi({ node, log: loggerOf(options, console) }, api)
     await node.folder.saveApi({ url: httpApi.url, token: httpApi.token, pid: process.pid })
+    node.taskClient = { module: clientModule(), api: httpApi.url, token: httpApi.token }
     announce({ node, api: httpApi, options, console })
     if (options.json !== true) narrate(node, console)
     const stopped = Promise.withResolvers<void>()
@@ -110,7 +124,13 @@ function nodeOptionsOf(options: UpOptions, context: CommandContext): NodeOptions
       ? {}
       : { labels: Object.fromEntries(options.label.map(parseLabel)) }),
     ...(preset === undefined ? {} : { preset }),
-    ...(options.grace === undefined ? {} : { graceMs: parseDuration(options.grace) })
+    ...(options.grace === undefined ? {} : { graceMs: parseDuration(options.grace) }),
+    ...(options.slots === undefined ? {} : { slots: Number(options.slots) }),
+    ...(options.speed === undefined ? {} : { speed: Number(options.speed) }),
+    ...(options.gpus === undefined ? {} : { gpus: Number(options.gpus) }),
+    ...(options.accept === undefined ? {} : { accepts: options.accept }),
+    ...(options.taskMemory === undefined ? {} : { taskMemoryBytes: parseSize(options.taskMemory) }),
+    allowExec: options.allowExec === true
   }
 }
 

@@ -8,9 +8,12 @@ import { readApiFile } from '../../node/data-folder.ts'
 import { systemClock } from '../../node/system-clock.ts'
 import { Kv } from '../../services/kv/kv.ts'
 import { Locks } from '../../services/locks/locks.ts'
+import type { Compute } from '../../services/compute/compute.ts'
+import { Programs } from '../../services/compute/programs.ts'
 import { ApiClient } from '../http-client.ts'
 import { openConnection } from './connection-client.ts'
 import type { ApiAddress } from './connection-client.ts'
+import { remoteCompute } from './remote-compute.ts'
 import { RemoteFiles } from './remote-files.ts'
 import { RemoteShards } from './remote-shards.ts'
 
@@ -27,18 +30,22 @@ export type ConnectOptions = (
 }
 
 /** The services of a mesh. Holds a connection, and the process with it, until it is closed. */
-export class RemoteNode {
+export class RemoteNode extends Programs {
   readonly kv: Kv
   readonly locks: Locks
   readonly files: RemoteFiles
+  readonly compute: Compute
   readonly #shards: RemoteShards
 
   /** Made by {@link connect}. */
-  constructor(shards: RemoteShards, log: Logger, files: RemoteFiles) {
+  constructor(shards: RemoteShards, log: Logger, client: () => Promise<ApiClient>) {
+    super()
     const components = { shards, clock: systemClock, log }
+    const files = new RemoteFiles(client)
     this.kv = new Kv(components)
     this.locks = new Locks(components)
     this.files = files
+    this.compute = remoteCompute({ shards, files, client })
     this.#shards = shards
   }
 
@@ -84,7 +91,7 @@ export async function connect(options: ConnectOptions): Promise<RemoteNode> {
     const signals = options.signal === undefined ? [] : [options.signal]
     const first = await open({ signal: AbortSignal.any([late.signal, ...signals]) })
     const shards = new RemoteShards({ open, clock: systemClock, log }, first)
-    return new RemoteNode(shards, log, new RemoteFiles(async () => await clientOf(options)))
+    return new RemoteNode(shards, log, async () => await clientOf(options))
   } finally {
     timer.cancel()
   }

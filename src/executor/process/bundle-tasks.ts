@@ -8,7 +8,7 @@ type Bundle = {
   readonly registered: ReadonlyMap<string, { readonly fn: TaskFunction }>
   readonly module: Readonly<Record<string, unknown>>
 }
-type Callable = (input: unknown, context: object) => unknown
+type Callable = (context: object, input: unknown) => unknown
 
 const bundles = new Map<string, Bundle>()
 

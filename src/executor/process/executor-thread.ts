@@ -79,7 +79,7 @@ async function outputOf(job: ThreadJob, task: RunningTask): Promise<Uint8Array> 
   if (job.kind === 'wasm') return await runWasm(job, (text) => task.say(text))
   const fn = await taskOf(job.path, job.exportName)
   const input = decodeValue(job.input)
-  const value = await thrownByTask(async () => await fn(input, task.context(input, client)))
+  const value = await thrownByTask(async () => await fn(task.context(input, client), input))
   try {
     return encodeValue(value)
   } catch (error) {

@@ -38,6 +38,8 @@ export type StageSpec = {
   readonly name: string
   /** It is one value, not a list of them. */
   readonly isOne: boolean
+  /** What its tasks run, where that isn't what the job says. */
+  readonly run?: { readonly task: string; readonly code: CodeRef } | undefined
 }
 
 export type JobSpec = {
@@ -57,17 +59,23 @@ export function partsOf({ parts = 1 }: JobSpec): number {
   return parts
 }
 
+/** @returns what a task of a stage runs, and with what */
+export function specOfStage(spec: JobSpec, stage: number): JobSpec {
+  const run = spec.stages?.[stage]?.run
+  return run === undefined ? spec : { ...spec, ...run }
+}
+
 /** The same spec has always the same bytes. @throws invalid-argument, too-large */
 export function encodeSpec(spec: JobSpec): Uint8Array {
   const { task, code, limits, requirements, manifest, stages } = spec
   const json = JSON.stringify({
     v: VERSION,
     task,
-    code: code.kind === 'exec' ? commandToJson(code) : { kind: code.kind, cid: code.cid },
+    code: codeToJson(code),
     limits: { timeoutMs: limits.timeoutMs, memoryBytes: limits.memoryBytes },
     requirements: requirementsToJson(requirements),
     manifest: manifestToJson(manifest),
-    ...(stages === undefined ? {} : { stages: stages.map(({ name, isOne }) => ({ name, isOne })) }),
+    ...(stages === undefined ? {} : { stages: stages.map(stageToJson) }),
     ...(partsOf(spec) === 1 ? {} : { parts: spec.parts })
   })
   const bytes = utf8(json)
@@ -99,10 +107,7 @@ export function decodeSpec(bytes: Uint8Array): JobSpec {
 function readSpec(json: unknown, context: JsonContext): JobSpec {
   const fields = new JsonFields(json, context)
   fields.number('v', { min: VERSION, max: VERSION })
-  const code = readCode(fields)
-  const task = fields.text('task', { bytesMax: TASK_NAME_BYTES_MAX })
-  const problem = taskNameProblem(task, code)
-  if (problem !== undefined) throw fields.error('task', `is wrong: ${problem}`)
+  const { task, code } = readRun(fields)
   const spec = {
     task,
     code,
@@ -116,6 +121,14 @@ function readSpec(json: unknown, context: JsonContext): JobSpec {
   }
   fields.end()
   return spec
+}
+
+function readRun(fields: JsonFields): { task: string; code: CodeRef } {
+  const code = readCode(fields)
+  const task = fields.text('task', { bytesMax: TASK_NAME_BYTES_MAX })
+  const problem = taskNameProblem(task, code)
+  if (problem !== undefined) throw fields.error('task', `is wrong: ${problem}`)
+  return { task, code }
 }
 
 function readCode(spec: JsonFields): CodeRef {
@@ -201,8 +214,15 @@ function readStages(spec: JsonFields): StageSpec[] {
     const fields = list.object(place)
     const name = fields.text('name', { bytesMin: 1, bytesMax: STAGE_NAME_BYTES_MAX })
     const isOne = fields.flag('isOne')
+    if (!fields.has('run')) {
+      fields.end()
+      return { name, isOne }
+    }
+    const inner = fields.object('run')
+    const run = readRun(inner)
+    inner.end()
     fields.end()
-    return { name, isOne }
+    return { name, isOne, run }
   })
 }
 
@@ -223,6 +243,13 @@ function manifestToJson(manifest: ManifestRef): object {
   return { kind: 'inline', inputs: inputs.map((input) => Buffer.from(input).toString('base64')) }
 }
 
-function commandToJson({ kind, command, args }: CodeRef & { kind: 'exec' }): object {
-  return { kind, command, args }
+function codeToJson(code: CodeRef): object {
+  return code.kind === 'exec'
+    ? { kind: code.kind, command: code.command, args: code.args }
+    : { kind: code.kind, cid: code.cid }
+}
+
+function stageToJson({ name, isOne, run }: StageSpec): object {
+  if (run === undefined) return { name, isOne }
+  return { name, isOne, run: { task: run.task, code: codeToJson(run.code) } }
 }

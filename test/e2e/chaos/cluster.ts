@@ -13,7 +13,6 @@ import { NodeProcess } from '../../../src/api/node-process.ts'
 import { RemoteNode } from '../../../src/api/remote/connect.ts'
 import { openConnection } from '../../../src/api/remote/connection-client.ts'
 import type { ApiAddress } from '../../../src/api/remote/connection-client.ts'
-import { RemoteFiles } from '../../../src/api/remote/remote-files.ts'
 import { RemoteShards } from '../../../src/api/remote/remote-shards.ts'
 import { MeshError, isMeshError } from '../../../src/base/errors.ts'
 import { silentLogger } from '../../../src/base/log.ts'
@@ -296,11 +295,11 @@ export class Cluster implements AsyncDisposable {
     }
     const first = await opener({ signal: AbortSignal.timeout(START_MS) })
     const shards = new RemoteShards({ open: opener, clock: systemClock, log: silentLogger }, first)
-    const files = new RemoteFiles(async () => {
+    const client = async (): Promise<ApiClient> => {
       const { api: url, token } = await this.#api(index)
       return new ApiClient(this.dirOf(index), { url, token })
-    })
-    return { shards, node: new RemoteNode(shards, silentLogger, files) }
+    }
+    return { shards, node: new RemoteNode(shards, silentLogger, client) }
   }
 
   /** Where a program reaches the node now; found again after a restart. */

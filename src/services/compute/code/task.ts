@@ -1,0 +1,65 @@
+// How a program says what is to be run elsewhere: a function with a name.
+
+import { fileURLToPath } from 'node:url'
+import { MeshError } from '../../../base/errors.ts'
+import { registry, type TaskFunction } from '../../../executor/task-registry.ts'
+import type { TaskContext } from './task-context.ts'
+import type { TaskOptions } from '../task-options.ts'
+
+const NAME = /^[A-Za-z0-9_.:-]{1,128}$/
+const OWN_FILE = import.meta.filename
+
+/** A function that any node can run. */
+export type TaskDefinition<Input, Output> = {
+  readonly name: string
+  readonly fn: (context: TaskContext<Input>, input: Input) => Output
+  readonly options: TaskOptions
+  /** The file in which it was defined; undefined when that isn't known. */
+  readonly file: string | undefined
+}
+
+/**
+ * Defines a task.
+ *
+ * A function that uses nothing from around it travels by itself. One that does travels with its
+ * whole file, so it is defined at the top of a file of its own, which may import what it likes.
+ *
+ * @param name one of its own in its file; letters, digits, `_ . : -`
+ * @example
+ * ```ts
+ * export const thumb = task('thumb', async (ctx, file: FileRef) => …, { memory: '256MB' })
+ * const result = await mesh.run(thumb, file)
+ * ```
+ * @throws invalid-argument
+ */
+export function task<Input = undefined, Output = unknown>(
+  name: string,
+  fn: (context: TaskContext<Input>, input: Input) => Output,
+  options: TaskOptions = {}
+): TaskDefinition<Input, Output> {
+  if (!NAME.test(name)) {
+    const rule = 'it has 1 to 128 letters, digits, dots, colons, dashes and underscores'
+    throw new MeshError('invalid-argument', `"${name.slice(0, 80)}" is no name of a task: ${rule}`)
+  }
+  const definition = { name, fn, options, file: callerFile() }
+  registry().set(name, { name, fn: fn as unknown as TaskFunction })
+  return definition
+}
+
+/** @returns the file of whoever called `task` */
+function callerFile(): string | undefined {
+  const before = Error.prepareStackTrace
+  try {
+    Error.prepareStackTrace = (_, sites) => sites
+    const sites = new Error('where').stack as unknown as NodeJS.CallSite[]
+    for (const site of sites) {
+      const name = site.getFileName()
+      if (name === null || name === undefined || name.startsWith('node:')) continue
+      const path = name.startsWith('file:') ? fileURLToPath(name) : name
+      if (path !== OWN_FILE) return path
+    }
+    return undefined
+  } finally {
+    Error.prepareStackTrace = before
+  }
+}

@@ -1,0 +1,186 @@
+// What the node that leads a shard does for the jobs there: offers those of which tasks wait, gives
+// back what a worker had whose connection broke, and removes what ended long ago. All of it would
+// happen without, only later; two that do it at once do no harm.
+
+import { sleep, type Clock, type Timer } from '../../base/clock.ts'
+import { errorMessage } from '../../base/errors.ts'
+import { fromUtf8 } from '../../base/bytes.ts'
+import type { PeerId } from '../../base/ids.ts'
+import type { Logger } from '../../base/log.ts'
+import { MINUTE_MS, SECOND_MS } from '../../base/units.ts'
+import { JOB_RECALL, JOB_REMOVE } from '../../core/machine/job-calls.ts'
+import { JOB_LIST, JOB_OPEN, type OpenJob } from '../../core/machine/job-listings.ts'
+import { JOB_WORKERS } from '../../core/machine/job-queries.ts'
+import { JOB_PAGE_MAX, JOB_STEP_MAX } from '../../core/machine/limits.ts'
+import type { Network, Unsubscribe } from '../../net/network.ts'
+import type { Shards } from '../../shard/shards.ts'
+import { OFFERS_MAX } from '../../wire/job-offers.ts'
+import type { JobOffer } from '../../wire/job.ts'
+import type { JobBoard } from './job-board.ts'
+import { workerName } from './task-runner.ts'
+
+/** How often the led shards are looked at. */
+const LOOK_MS: number = SECOND_MS
+const SWEEP_MS: number = MINUTE_MS
+/** A job is offered again after this, twice as long each time, up to the last. */
+const OFFER_MS_MIN: number = SECOND_MS
+const OFFER_MS_MAX: number = 30 * SECOND_MS
+/** A worker that is back within this time keeps its tasks. */
+const RECALL_MS = 500
+
+export type JobKeeperComponents = {
+  readonly shards: Shards
+  readonly network: Pick<Network, 'connected' | 'onDisconnected'>
+  readonly clock: Clock
+  readonly log: Logger
+  readonly board: JobBoard
+  /** Shards of which this node leads the group. */
+  readonly ledShards: () => readonly number[]
+}
+
+type Offered = { ready: number; atMs: number; pauseMs: number }
+
+export class JobKeeper {
+  readonly #components: JobKeeperComponents
+  readonly #stopping = new AbortController()
+  readonly #offered = new Map<string, Offered>()
+  #unsubscribe: Unsubscribe | undefined
+  #sweep: Timer | undefined
+  #running: Promise<unknown> = Promise.resolve()
+
+  constructor(components: JobKeeperComponents) {
+    this.#components = components
+  }
+
+  start(): void {
+    const { network, clock } = this.#components
+    this.#unsubscribe = network.onDisconnected((peer) => {
+      void this.#guarded(async () => {
+        await sleep(clock, RECALL_MS, { signal: this.#stopping.signal })
+        if (!network.connected().includes(peer)) await this.#recall(peer)
+      })
+    })
+    this.#running = this.#lookAgainAndAgain()
+    this.#sweepSoon()
+  }
+
+  async stop(): Promise<void> {
+    this.#unsubscribe?.()
+    this.#sweep?.cancel()
+    this.#stopping.abort()
+    await this.#running
+  }
+
+  async #lookAgainAndAgain(): Promise<void> {
+    const { clock } = this.#components
+    const { signal } = this.#stopping
+    while (!signal.aborted) {
+      await sleep(clock, LOOK_MS, { signal }).catch(() => {})
+      if (!signal.aborted) await this.#guarded(() => this.#offerAll())
+    }
+  }
+
+  async #offerAll(): Promise<void> {
+    const nowMs = this.#components.clock.monotonicMs()
+    const offers: JobOffer[] = []
+    const seen = new Set<string>()
+    for await (const job of this.#openJobs()) {
+      const space = fromUtf8(job.space)
+      seen.add(space)
+      const isDue = job.nextReadyMs !== undefined && job.nextReadyMs <= 0
+      const ready = Math.max(job.readyCount, isDue ? 1 : 0)
+      if (ready === 0 || !this.#isToBeOffered(space, ready, nowMs)) continue
+      const { priority, submitter } = job.policy
+      offers.push({ space, priority, submitter, ready, estimateMs: job.medianMs })
+    }
+    for (const space of this.#offered.keys()) if (!seen.has(space)) this.#offered.delete(space)
+    while (offers.length > 0) await this.#components.board.offer(offers.splice(0, OFFERS_MAX))
+  }
+
+  #isToBeOffered(space: string, ready: number, nowMs: number): boolean {
+    const before = this.#offered.get(space)
+    if (before === undefined) {
+      this.#offered.set(space, { ready, atMs: nowMs, pauseMs: OFFER_MS_MIN })
+      return true
+    }
+    // Tasks that nobody takes are offered ever more seldom, new ones at once.
+    const isMore = ready > before.ready
+    const isLate = nowMs - before.atMs >= before.pauseMs
+    before.ready = ready
+    if (!isMore && !isLate) return false
+    before.atMs = nowMs
+    before.pauseMs = isMore ? OFFER_MS_MIN : Math.min(2 * before.pauseMs, OFFER_MS_MAX)
+    return true
+  }
+
+  /** Of the led shards, as the replicas here have them. */
+  async *#openJobs(): AsyncGenerator<OpenJob> {
+    const { shards, ledShards } = this.#components
+    const options = { signal: this.#stopping.signal, isStale: true }
+    for (const shard of ledShards()) {
+      let after: Uint8Array | undefined
+      do {
+        const args = { after, limit: JOB_PAGE_MAX }
+        const page = (await shards.query({ shard }, JOB_OPEN, args, options)).result
+        yield* page.jobs
+        after = page.next?.slice()
+      } while (after !== undefined)
+    }
+  }
+
+  async #recall(peer: PeerId): Promise<void> {
+    const { shards, log } = this.#components
+    const { signal } = this.#stopping
+    const worker = workerName(peer)
+    for await (const { space, counts } of this.#openJobs()) {
+      if (counts.running === 0) continue
+      const args = { space, after: undefined, limit: JOB_PAGE_MAX }
+      const options = { signal, isStale: true }
+      const { workers } = (await shards.query({ space }, JOB_WORKERS, args, options)).result
+      const held = workers.find((one) => one.worker === worker)
+      if (held === undefined) continue
+      const recalled = { worker, lease: held.lease }
+      const { result } = await shards.execute({ space }, JOB_RECALL, recalled, { signal })
+      log.info('job.recalled', { job: fromUtf8(space), worker, count: result.count })
+    }
+  }
+
+  #sweepSoon(): void {
+    this.#sweep = this.#components.clock.after(SWEEP_MS, () => {
+      if (this.#stopping.signal.aborted) return
+      this.#sweepSoon()
+      void this.#guarded(() => this.#removeOld())
+    })
+  }
+
+  /** Jobs are kept for a while after their end, as they say themselves. */
+  async #removeOld(): Promise<void> {
+    const { shards, ledShards } = this.#components
+    const { signal } = this.#stopping
+    for (const shard of ledShards()) {
+      let after: Uint8Array | undefined
+      do {
+        const args = { after, limit: JOB_PAGE_MAX }
+        const options = { signal, isStale: true }
+        const page = (await shards.query({ shard }, JOB_LIST, args, options)).result
+        for (const { space, endedMs, policy } of page.jobs) {
+          if (endedMs === undefined || page.timeMs - endedMs < policy.retainMs) continue
+          const target = { space: space.slice() }
+          const step = { limit: JOB_STEP_MAX }
+          while ((await shards.execute(target, JOB_REMOVE, step, { signal })).result.hasMore);
+        }
+        after = page.next?.slice()
+      } while (after !== undefined)
+    }
+  }
+
+  /** What fails is tried again with the next look. */
+  async #guarded(work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      if (this.#stopping.signal.aborted) return
+      this.#components.log.debug('job_keeper.failed', { reason: errorMessage(error) })
+    }
+  }
+}

@@ -1,0 +1,279 @@
+// Jobs that the mesh keeps: submitted once, they go on without their submitter.
+
+import { fromUtf8 } from '../../base/bytes.ts'
+import type { Clock } from '../../base/clock.ts'
+import { MeshError } from '../../base/errors.ts'
+import { blockId } from '../../base/ids.ts'
+import { DAY_MS, KIB, SECOND_MS } from '../../base/units.ts'
+import { blockIdToBytes } from '../../core/block/block-id.ts'
+import type { Requirements } from '../../core/jobs/requirements.ts'
+import { JOB_LIST, type JobSummary } from '../../core/machine/job-listings.ts'
+import { checkJobId, parseJobSpace } from '../../core/machine/job-names.ts'
+import type { JobPolicy, Stage } from '../../core/machine/job-records.ts'
+import { JOB_PAGE_MAX, JOB_TASKS_MAX } from '../../core/machine/limits.ts'
+import type { CallOptions, Shards } from '../../shard/shards.ts'
+import type { CodeRef, JobOffer, TaskLimits } from '../../wire/job.ts'
+import type { Files } from '../files/files.ts'
+import type { Keeper } from '../files/uploader.ts'
+import { Job, type BlobReader } from './job.ts'
+import { JobPart } from './job-part.ts'
+import { encodeManifest } from './manifest.ts'
+import {
+  encodeSpec,
+  JOB_PARTS_MAX,
+  type JobSpec,
+  type ManifestRef,
+  type StageSpec
+} from './spec.ts'
+
+/** Inputs up to this go with the job itself: no blocks, and one entry in a log. */
+const INLINE_BYTES_MAX: number = 3 * KIB
+/** Parts that are submitted side by side. */
+const PARTS_AT_ONCE = 4
+
+/** How a job is treated unless it says otherwise. */
+export const POLICY_DEFAULTS: Omit<JobPolicy, 'submitter'> = {
+  isPure: false,
+  retries: 3,
+  retryBaseMs: SECOND_MS,
+  retryMaxMs: 60 * SECOND_MS,
+  lossesMax: 3,
+  priority: 0,
+  retainMs: DAY_MS,
+  timeoutMs: 0
+}
+
+export type JobRequest = {
+  readonly id: string
+  readonly code: CodeRef
+  /** What of the code is run. */
+  readonly task: string
+  readonly limits: TaskLimits
+  readonly requirements: Requirements
+  readonly policy: JobPolicy
+  /** Of each task, encoded. */
+  readonly inputs: readonly Uint8Array[]
+  /** Missing: all tasks may begin at once. */
+  readonly stages?: readonly (Stage & StageSpec)[] | undefined
+}
+
+/** A part of a request, as it is given to a shard. */
+export type PartRequest = {
+  readonly id: string
+  readonly part: number
+  readonly first: number
+  readonly stages: readonly Stage[]
+  readonly policy: JobPolicy
+  /** Without its inputs. */
+  readonly spec: Omit<JobSpec, 'manifest'>
+  readonly inputs: readonly Uint8Array[]
+}
+
+/** Gives a part to its shard; a program that is no node has its node do it. */
+export type PartSubmitter = {
+  /** @returns whether it is new @throws exists, overloaded, quota-exceeded, no-quorum, … */
+  submit(part: PartRequest, options: CallOptions): Promise<boolean>
+}
+
+/** A job in a list. */
+export type JobInfo = {
+  readonly id: string
+  readonly state: 'open' | 'ended' | 'cancelled'
+  readonly total: number
+  readonly done: number
+  readonly failed: number
+  readonly running: number
+  readonly submitter: string
+  readonly priority: number
+}
+
+/** Rejects as {@link Shards} does, besides what each method says. */
+export class Jobs {
+  readonly #components: { shards: Shards; clock: Clock; submitter: PartSubmitter; read: BlobReader }
+
+  constructor(components: {
+    shards: Shards
+    clock: Clock
+    submitter: PartSubmitter
+    read: BlobReader
+  }) {
+    this.#components = components
+  }
+
+  /**
+   * Submits a job, or finds the same one. When it resolves the job is durable, all parts of it.
+   *
+   * @throws exists (another job has this id), invalid-argument, too-large, overloaded, quota-exceeded
+   */
+  async submit<Value>(request: JobRequest, options: CallOptions = {}): Promise<Job<Value>> {
+    checkJobId(request.id)
+    const parts = partsOfRequest(request)
+    // The first part is the last to be given: where it is, all are.
+    const [first, ...others] = parts
+    if (first === undefined) throw new MeshError('invalid-argument', 'A job has one task at least')
+    const { submitter } = this.#components
+    const left = [...others]
+    const workers = Array.from({ length: Math.min(PARTS_AT_ONCE, left.length) }, async () => {
+      for (let part = left.shift(); part !== undefined; part = left.shift())
+        await submitter.submit(part, options)
+    })
+    await Promise.all(workers)
+    await submitter.submit(first, options)
+    return this.job<Value>(request.id)
+  }
+
+  /** @returns the job with an id, whether there is one or not @throws invalid-argument */
+  job<Value = unknown>(id: string): Job<Value> {
+    checkJobId(id)
+    const { read } = this.#components
+    return new Job<Value>(id, {
+      partOf: (part) => new JobPart(this.#components, { id, part }),
+      read
+    })
+  }
+
+  /** All jobs of the mesh, by id. */
+  async list(options: CallOptions = {}): Promise<JobInfo[]> {
+    const { shards } = this.#components
+    const found = await Promise.all(
+      Array.from({ length: shards.count }, async (_, shard) => {
+        const all: JobSummary[] = []
+        let after: Uint8Array | undefined
+        do {
+          const args = { after, limit: JOB_PAGE_MAX }
+          const page = (await shards.query({ shard }, JOB_LIST, args, options)).result
+          all.push(...page.jobs.filter(({ isRemoved }) => !isRemoved))
+          after = page.next?.slice()
+        } while (after !== undefined)
+        return all
+      })
+    )
+    const byId = Map.groupBy(
+      found.flat(),
+      ({ space }) => parseJobSpace(space)?.id ?? fromUtf8(space)
+    )
+    const infos = [...byId].map(([id, parts]) => infoOf(id, parts))
+    return infos.toSorted((a, b) => (a.id < b.id ? -1 : 1))
+  }
+}
+
+/** Submits parts from this node itself. */
+export class NodeSubmitter implements PartSubmitter {
+  readonly #components: {
+    shards: Shards
+    clock: Clock
+    files: Pick<Files, 'putFor'>
+    /** Tells all nodes that there is work. */
+    offer: (offers: readonly JobOffer[]) => Promise<void>
+  }
+
+  constructor(components: {
+    shards: Shards
+    clock: Clock
+    files: Pick<Files, 'putFor'>
+    offer: (offers: readonly JobOffer[]) => Promise<void>
+  }) {
+    this.#components = components
+  }
+
+  async submit(request: PartRequest, options: CallOptions): Promise<boolean> {
+    const { inputs, policy } = request
+    const part = new JobPart(this.#components, request)
+    const inputBytes = inputs.reduce((sum, input) => sum + input.length + 8, 0)
+    const isNew =
+      inputBytes <= INLINE_BYTES_MAX
+        ? await give(part, request, { manifest: { kind: 'inline', inputs } }, options)
+        : await this.#withManifest(part, request, options)
+    const { priority, submitter } = policy
+    const space = fromUtf8(part.space)
+    if (isNew) {
+      const offer = { space, priority, submitter, ready: inputs.length, estimateMs: undefined }
+      void this.#components.offer([offer])
+    }
+    return isNew
+  }
+
+  async #withManifest(part: JobPart, request: PartRequest, options: CallOptions): Promise<boolean> {
+    let isNew = false
+    const keeper: Keeper = {
+      cycle: (_, calls) => part.cycle(calls),
+      keep: async ({ id, cycle }, calls) => {
+        const manifest = { kind: 'file', path: id } as const
+        const where = { manifest, blocks: { id, cycle } }
+        isNew = await give(part, request, where, { ...options, ...calls })
+        return undefined
+      }
+    }
+    await this.#components.files.putFor(encodeManifest(request.inputs), keeper, options)
+    return isNew
+  }
+}
+
+async function give(
+  part: JobPart,
+  { first, stages, policy, spec, inputs }: PartRequest,
+  { manifest, blocks }: { manifest: ManifestRef; blocks?: { id: string; cycle: number } },
+  options: CallOptions
+): Promise<boolean> {
+  const { code } = spec
+  const { isNew } = await part.submit(
+    {
+      first,
+      count: inputs.length,
+      stages,
+      policy,
+      manifest: blocks === undefined ? new Uint8Array(0) : blockIdToBytes(blockId(blocks.id)),
+      code: code.kind === 'exec' ? undefined : blockIdToBytes(blockId(code.cid)),
+      spec: encodeSpec({ ...spec, manifest }),
+      cycle: blocks?.cycle
+    },
+    options
+  )
+  return isNew
+}
+
+/** @throws invalid-argument, too-large */
+function partsOfRequest(request: JobRequest): PartRequest[] {
+  const { id, code, task, limits, requirements, policy, inputs, stages } = request
+  const parts = Math.ceil(inputs.length / JOB_TASKS_MAX)
+  if (parts > JOB_PARTS_MAX || (parts > 1 && stages !== undefined)) {
+    const max = stages === undefined ? JOB_PARTS_MAX * JOB_TASKS_MAX : JOB_TASKS_MAX
+    const problem = `${inputs.length} tasks; such a job has at most ${max}`
+    throw new MeshError('too-large', `Cannot submit ${problem}: give each task more to do`)
+  }
+  const spec = {
+    code,
+    task,
+    limits,
+    requirements,
+    ...(stages === undefined
+      ? {}
+      : { stages: stages.map(({ name, isOne, run }) => ({ name, isOne, run })) }),
+    ...(parts > 1 ? { parts } : {})
+  }
+  return Array.from({ length: parts }, (_, part) => {
+    const first = part * JOB_TASKS_MAX
+    const own = inputs.slice(first, first + JOB_TASKS_MAX)
+    const plain = stages?.map(({ from, to, after }) => ({ from, to, after }))
+    const one = [{ from: 0, to: own.length, after: [] }]
+    return { id, part, first, stages: plain ?? one, policy, spec, inputs: own }
+  })
+}
+
+function infoOf(id: string, parts: readonly JobSummary[]): JobInfo {
+  const sum = (of: (part: JobSummary) => number): number =>
+    parts.reduce((total, part) => total + of(part), 0)
+  const isOpen = parts.some(({ phase }) => phase === 'open')
+  const isCancelled = parts.some(({ phase }) => phase === 'cancelled')
+  const [{ policy }] = parts as [JobSummary]
+  return {
+    id,
+    state: isOpen ? 'open' : isCancelled ? 'cancelled' : 'ended',
+    total: sum(({ count }) => count),
+    done: sum(({ counts }) => counts.done),
+    failed: sum(({ counts }) => counts.failed),
+    running: sum(({ counts }) => counts.running),
+    submitter: policy.submitter,
+    priority: policy.priority
+  }
+}

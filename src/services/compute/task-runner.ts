@@ -1,0 +1,188 @@
+// Runs tasks on this node as far as it has room for them: what a task asks for is taken while it
+// runs, whoever wants it run.
+
+import type { PeerId } from '../../base/ids.ts'
+import { lacks, type Free, type Lack, type Offer } from '../../core/jobs/requirements.ts'
+import type { Dependency, Executor, WorkResult } from '../../executor/executor.ts'
+import type { JobSpec } from './spec.ts'
+
+/** Tasks below this duration leave most of a slot unused while they come and go, … */
+const TINY_MS = 2
+/** … so that many of them share one. */
+const TINY_SHARE = 32
+/** Kinds of tasks of which it is known how long they take. */
+const ESTIMATES_MAX = 256
+/** What is kept of what a task prints. */
+const LOG_LENGTH_MAX = 262_144
+
+export type Assignment = {
+  /** For people, and to name it in `logsOf`. */
+  readonly id: string
+  readonly spec: JobSpec
+  readonly submitter: string
+  readonly input: Uint8Array
+  /** What it builds on. */
+  readonly after?: readonly Dependency[]
+  readonly fencingToken: number
+}
+
+export type Ran = { readonly result: WorkResult; readonly logs: string }
+
+type Running = { readonly submitter: string; readonly sinceMs: number; log: string }
+
+export class TaskRunner {
+  readonly offer: Offer
+  readonly speedMilli: number
+  readonly #executor: Executor
+  readonly #nowMs: () => number
+  readonly #listeners = new Set<() => void>()
+  readonly #running = new Map<string, Running>()
+  readonly #estimates = new Map<string, number>()
+  #free: Free
+  #isStopped = false
+
+  /** @param options.speedMilli how fast the node is, in thousandths of the usual one */
+  constructor(
+    components: { executor: Executor; nowMs: () => number },
+    { offer, speedMilli }: { offer: Offer; speedMilli: number }
+  ) {
+    this.#executor = components.executor
+    this.#nowMs = components.nowMs
+    this.offer = offer
+    this.speedMilli = speedMilli
+    const { cpuMilli, memoryBytes, gpus } = offer
+    this.#free = { cpuMilli, memoryBytes, gpus }
+  }
+
+  /** Slots of a thousandth of a processor and more that nothing uses. */
+  get free(): Free {
+    return this.#free
+  }
+
+  get runningCount(): number {
+    return this.#running.size
+  }
+
+  /** Whole tasks of one processor each that have room now. */
+  get freeSlots(): number {
+    return Math.floor(this.#free.cpuMilli / 1_000)
+  }
+
+  /** @returns why this node never, or not now, runs such a task; empty when it does */
+  lacks(spec: JobSpec, about: { submitter: string; isFreeCounted: boolean }): readonly Lack[] {
+    const { submitter, isFreeCounted } = about
+    const free = isFreeCounted ? this.#free : undefined
+    return lacks(spec.requirements, this.offer, { submitter, free })
+  }
+
+  /** How long such tasks took here lately, milliseconds; undefined before the first. */
+  estimateMs(spec: JobSpec): number | undefined {
+    return this.#estimates.get(kindOf(spec))
+  }
+
+  /** What a task that runs here has printed; undefined when it doesn't. */
+  logsOf(id: string): string | undefined {
+    return this.#running.get(id)?.log
+  }
+
+  /** Calls when there may be more room. */
+  onFree(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** From now on there is room for nothing. */
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  /**
+   * Begins a task, if there is room for it.
+   *
+   * @returns undefined when there is none. Rejects with the signal's reason, and as `Executor.run`
+   */
+  tryRun(
+    assignment: Assignment,
+    options: { signal: AbortSignal; onProgress?: (value: Uint8Array) => void }
+  ): Promise<Ran> | undefined {
+    const { spec, submitter } = assignment
+    const estimateMs = this.estimateMs(spec)
+    const share = estimateMs !== undefined && estimateMs < TINY_MS ? TINY_SHARE : 1
+    if (this.#isStopped || this.#running.has(assignment.id)) return undefined
+    const taken = takenBy(spec, share)
+    if (!hasRoom(this.#free, taken)) return undefined
+    this.#free = difference(this.#free, taken)
+    const running = { submitter, sinceMs: this.#nowMs(), log: '' }
+    this.#running.set(assignment.id, running)
+    return this.#run(assignment, running, options).finally(() => {
+      this.#running.delete(assignment.id)
+      this.#free = sum(this.#free, taken)
+      for (const listener of this.#listeners) listener()
+    })
+  }
+
+  async #run(
+    { id, spec, input, after, fencingToken }: Assignment,
+    running: Running,
+    options: { signal: AbortSignal; onProgress?: (value: Uint8Array) => void }
+  ): Promise<Ran> {
+    const { code, task, limits } = spec
+    const work = { id, code, exportName: task, input, after, limits, fencingToken }
+    const result = await this.#executor.run(work, {
+      ...options,
+      onLog: (line) => {
+        running.log = `${running.log}${line}\n`.slice(-LOG_LENGTH_MAX)
+      }
+    })
+    if (result.kind === 'done') this.#noteDuration(spec, result.durationMs)
+    return { result, logs: running.log }
+  }
+
+  #noteDuration(spec: JobSpec, durationMs: number): void {
+    const kind = kindOf(spec)
+    const before = this.#estimates.get(kind) ?? durationMs
+    // The newest kinds are at the end.
+    this.#estimates.delete(kind)
+    this.#estimates.set(kind, before + (durationMs - before) / 8)
+    const [oldest] = this.#estimates.keys()
+    if (this.#estimates.size > ESTIMATES_MAX && oldest !== undefined) this.#estimates.delete(oldest)
+  }
+}
+
+function kindOf({ code, task }: JobSpec): string {
+  return code.kind === 'exec' ? `exec ${code.command}` : `${code.cid} ${task}`
+}
+
+/** Who runs tasks of a mesh, as jobs know it. */
+export function workerName(peer: PeerId): string {
+  return peer
+}
+
+function takenBy({ requirements }: JobSpec, share: number): Free {
+  const { cpuMilli, memoryBytes, gpu } = requirements
+  return {
+    cpuMilli: Math.ceil(cpuMilli / share),
+    memoryBytes: Math.ceil(memoryBytes / share),
+    gpus: gpu
+  }
+}
+
+function hasRoom(free: Free, taken: Free): boolean {
+  return (
+    free.cpuMilli >= taken.cpuMilli &&
+    free.memoryBytes >= taken.memoryBytes &&
+    free.gpus >= taken.gpus
+  )
+}
+
+function sum(a: Free, b: Free): Free {
+  return {
+    cpuMilli: a.cpuMilli + b.cpuMilli,
+    memoryBytes: a.memoryBytes + b.memoryBytes,
+    gpus: a.gpus + b.gpus
+  }
+}
+
+function difference(a: Free, b: Free): Free {
+  return sum(a, { cpuMilli: -b.cpuMilli, memoryBytes: -b.memoryBytes, gpus: -b.gpus })
+}
