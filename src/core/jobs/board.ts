@@ -5,8 +5,8 @@
 import { compareText } from '../../base/ids.ts'
 import type { Random } from '../../base/random.ts'
 import { SECOND_MS } from '../../base/units.ts'
-import { Announcements } from './announcements.ts'
 import { Backoff } from './backoff.ts'
+import { OwnOffers } from './own-offers.ts'
 import { ShardAsks } from './shard-asks.ts'
 
 /** Jobs that are kept in mind; the rest is found when these are done. */
@@ -50,7 +50,7 @@ export type BoardInput =
   /** A grant was refused or not answered. */
   | { readonly kind: 'refused'; readonly name: string }
   /** This node knows of work that others may not: it was submitted or given back here. */
-  | { readonly kind: 'announce'; readonly name: string; readonly isLasting: boolean }
+  | { readonly kind: 'offer'; readonly name: string; readonly isLasting: boolean }
   /** There is nothing more to tell of a job. */
   | { readonly kind: 'withdraw'; readonly name: string }
 
@@ -60,7 +60,7 @@ export type BoardEffect =
   /** Look at a job, and step `seen` or `unseen`. */
   | { readonly kind: 'look'; readonly name: string }
   /** Gossip one message that offers these. */
-  | { readonly kind: 'announce'; readonly names: readonly string[] }
+  | { readonly kind: 'offer'; readonly names: readonly string[] }
   /** There may be something to be had: choose among {@link Board.candidates}. */
   | { readonly kind: 'choose' }
 
@@ -93,7 +93,7 @@ export class Board {
   readonly #shardOf: (name: string) => number
   readonly #jobs = new Map<string, Known>()
   readonly #asks: ShardAsks
-  readonly #announcements: Announcements
+  readonly #offers: OwnOffers
   readonly #looking = new Set<string>()
   #effects: BoardEffect[] = []
   #hasRoom = false
@@ -110,12 +110,12 @@ export class Board {
     this.#random = random
     this.#shardOf = shardOf
     this.#asks = new ShardAsks(shardCount, random)
-    this.#announcements = new Announcements(random)
+    this.#offers = new OwnOffers(random)
   }
 
   /** @returns when `tick` has something to do; undefined: not by itself. */
   get nextMs(): number | undefined {
-    let next = this.#announcements.nextMs
+    let next = this.#offers.nextMs
     if (this.#hasRoom) {
       next = Math.min(next, this.#asks.nextMs)
       for (const job of this.#jobs.values()) {
@@ -130,8 +130,8 @@ export class Board {
   tick(nowMs: number): void {
     const beforeMs = this.#nowMs
     this.#nowMs = Math.max(beforeMs, nowMs)
-    for (const names of this.#announcements.due(this.#nowMs)) {
-      this.#effects.push({ kind: 'announce', names })
+    for (const names of this.#offers.due(this.#nowMs)) {
+      this.#effects.push({ kind: 'offer', names })
     }
     if (!this.#hasRoom) return
     for (const shard of this.#asks.due(this.#nowMs)) this.#effects.push({ kind: 'ask', shard })
@@ -170,11 +170,11 @@ export class Board {
       case 'refused':
         this.#pause(this.#jobs.get(input.name))
         break
-      case 'announce':
-        this.#announcements.add(input.name, { isLasting: input.isLasting, nowMs: this.#nowMs })
+      case 'offer':
+        this.#offers.add(input.name, { isLasting: input.isLasting, nowMs: this.#nowMs })
         break
       case 'withdraw':
-        this.#announcements.end(input.name)
+        this.#offers.end(input.name)
     }
     this.tick(this.#nowMs)
   }
@@ -274,7 +274,7 @@ export class Board {
 
   #forget(name: string): void {
     this.#jobs.delete(name)
-    this.#announcements.end(name)
+    this.#offers.end(name)
   }
 }
 

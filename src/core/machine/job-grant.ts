@@ -7,7 +7,7 @@ import type { GrantArgs, GrantResult } from './job-calls.ts'
 import { JobDraft } from './job-draft.ts'
 import type { WorkerDraft } from './job-draft.ts'
 import { medianMs } from './job-durations.ts'
-import { isSuspect, loseWorker, taskOfGrant } from './job-loss.ts'
+import { isOnTrial, loseWorker, taskOfGrant } from './job-loss.ts'
 import {
   checkWorker,
   dueSpan,
@@ -39,7 +39,7 @@ type Choice = {
   readonly task: number
   readonly record: TaskRecord | undefined
   readonly isSpeculative: boolean
-  readonly isSuspect: boolean
+  readonly isOnTrial: boolean
 }
 
 export const GRANT_TASKS: Operation<GrantArgs, GrantResult> = {
@@ -101,7 +101,7 @@ function newWorker(draft: JobDraft, { worker, ttlMs }: GrantArgs): WorkerDraft {
 
 /** Gives a task to the worker, whose record the caller writes. */
 function grant(draft: JobDraft, worker: string, choice: Choice): Grant {
-  const { task, record, isSpeculative, isSuspect } = choice
+  const { task, record, isSpeculative, isOnTrial } = choice
   const { state, timeMs } = draft
   state.attempts += 1
   const attempt = state.attempts
@@ -112,7 +112,7 @@ function grant(draft: JobDraft, worker: string, choice: Choice): Grant {
     const holders = [...taken.holders, { worker, attempt }]
     draft.putTask(task, { ...taken, holders, granted: attempt })
   }
-  return { task, attempt, grantedMs: timeMs, isSpeculative, isSuspect }
+  return { task, attempt, grantedMs: timeMs, isSpeculative, isOnTrial }
 }
 
 /** @returns what the worker gets, without a change of anything but cursors. */
@@ -138,7 +138,7 @@ function dueTasks(
   const fresh: Choice[] = []
   const lostHere: Choice[] = []
   if (draft.state.counts.waiting === 0) return { fresh, lostHere }
-  let hasSuspect = before?.grants.some((grant) => grant.isSuspect) === true
+  let hasTrial = before?.grants.some((grant) => grant.isOnTrial) === true
   let seen = 0
   const span = dueSpan(draft.space, draft.timeMs)
   for (const { key } of draft.transaction.range(AREAS['job-ready'], span)) {
@@ -146,21 +146,21 @@ function dueTasks(
     const task = taskOfKey(key)
     const record = draft.task(task)
     assert(record !== undefined, 'a task that is to be tried again has a record')
-    const suspect = isSuspect(record, worker, draft.job.policy)
-    if (suspect && hasSuspect) continue
+    const onTrial = isOnTrial(record, worker, draft.job.policy)
+    if (onTrial && hasTrial) continue
     const isLostHere = record.losses.includes(worker)
-    if (suspect && !isLostHere) hasSuspect = true
-    const choice = { task, record, isSpeculative: false, isSuspect: suspect }
+    if (onTrial && !isLostHere) hasTrial = true
+    const choice = { task, record, isSpeculative: false, isOnTrial: onTrial }
     if (isLostHere) lostHere.push(choice)
     else fresh.push(choice)
   }
-  return { fresh, lostHere: onlyOneSuspect(lostHere, hasSuspect) }
+  return { fresh, lostHere: onlyOneTrial(lostHere, hasTrial) }
 }
 
-function onlyOneSuspect(choices: readonly Choice[], hasSuspect: boolean): Choice[] {
-  let isTaken = hasSuspect
-  return choices.filter(({ isSuspect }) => {
-    if (!isSuspect) return true
+function onlyOneTrial(choices: readonly Choice[], hasTrial: boolean): Choice[] {
+  let isTaken = hasTrial
+  return choices.filter(({ isOnTrial }) => {
+    if (!isOnTrial) return true
     const isFirst = !isTaken
     isTaken = true
     return isFirst
@@ -177,7 +177,7 @@ function nextOfStages(draft: JobDraft, limit: number): Choice[] {
     while (stage.cursor < to && choices.length < limit) {
       const task = stage.cursor
       stage.cursor += 1
-      choices.push({ task, record: undefined, isSpeculative: false, isSuspect: false })
+      choices.push({ task, record: undefined, isSpeculative: false, isOnTrial: false })
     }
     if (choices.length === limit) break
   }
@@ -200,14 +200,14 @@ function slowTask(draft: JobDraft, worker: string): Choice | undefined {
     for (const grant of decode(workerRecordCodec, value).grants) {
       const elapsedMs = timeMs - grant.grantedMs
       const isSlow = SLOW.denominator * elapsedMs > SLOW.numerator * median
-      if (isSlow && elapsedMs > SLOW_MS_MIN && !grant.isSuspect) slow.push({ worker: other, grant })
+      if (isSlow && elapsedMs > SLOW_MS_MIN && !grant.isOnTrial) slow.push({ worker: other, grant })
     }
   }
   slow.sort((a, b) => a.grant.attempt - b.grant.attempt)
   for (const { worker: other, grant } of slow.slice(0, JOB_READY_SCAN_MAX)) {
     const record = taskOfGrant(draft, other, grant)
     if (record.holders.length > 1 || record.losses.includes(worker)) continue
-    return { task: grant.task, record, isSpeculative: true, isSuspect: false }
+    return { task: grant.task, record, isSpeculative: true, isOnTrial: false }
   }
   return undefined
 }

@@ -80,8 +80,8 @@ function partsOf(keys: readonly CurrentKey[]): Parts {
       attempts.add(attempt)
       holders.set(task, [...(holders.get(task) ?? []), { worker: workerOfKey(key), attempt }])
     }
-    const suspects = grants.filter(({ isSuspect }) => isSuspect)
-    assert(suspects.length <= 1, 'a worker has one suspect at most')
+    const trials = grants.filter(({ isOnTrial }) => isOnTrial)
+    assert(trials.length <= 1, 'a worker has one task on trial at most')
   }
   const ready = inArea(AREAS['job-ready']).map(({ key }): [number, number] => {
     return [taskOfKey(key), notBeforeOfKey(key)]

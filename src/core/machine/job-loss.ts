@@ -20,7 +20,7 @@ export const POISON_TASK = 'poison-task'
 type Losses = Pick<TaskRecord, 'losses' | 'lossCount'>
 
 /** @returns whether one more loss, at this worker, is the last. Not before the first one. */
-export function isSuspect(record: Losses, worker: string, policy: JobPolicy): boolean {
+export function isOnTrial(record: Losses, worker: string, policy: JobPolicy): boolean {
   return record.lossCount > 0 && isTooMuch(withLoss(record, worker), policy)
 }
 

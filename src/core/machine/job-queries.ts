@@ -79,7 +79,7 @@ export const JOB_GET: Query<SpaceArgs, JobView> = {
   }
 }
 
-type TaskView = { readonly task: number; readonly record: TaskRecord }
+export type TaskView = { readonly task: number; readonly record: TaskRecord }
 
 export type TasksArgs = {
   readonly space: Uint8Array

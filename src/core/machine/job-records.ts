@@ -173,7 +173,7 @@ export type Grant = {
   /** Another attempt was live when it was granted. */
   readonly isSpeculative: boolean
   /** One more worker lost and the task is given up. A worker has one such task at most. */
-  readonly isSuspect: boolean
+  readonly isOnTrial: boolean
 }
 
 /** What a worker has of a job. Goes with a lease: when it ends the tasks are given back. */
@@ -272,7 +272,7 @@ export const grantCodec: Codec<Grant> = {
     writer.uint(grant.task)
     writer.uint(grant.attempt)
     writer.uint(grant.grantedMs)
-    writer.byte((grant.isSpeculative ? 1 : 0) + (grant.isSuspect ? 2 : 0))
+    writer.byte((grant.isSpeculative ? 1 : 0) + (grant.isOnTrial ? 2 : 0))
   },
   read: (reader) => {
     const task = reader.uint()
@@ -280,7 +280,7 @@ export const grantCodec: Codec<Grant> = {
     const grantedMs = reader.uint()
     const flags = reader.byte()
     if (flags > 3) throw malformed('a grant has unknown flags')
-    return { task, attempt, grantedMs, isSpeculative: flags % 2 === 1, isSuspect: flags >= 2 }
+    return { task, attempt, grantedMs, isSpeculative: flags % 2 === 1, isOnTrial: flags >= 2 }
   }
 }
 

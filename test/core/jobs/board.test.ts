@@ -205,16 +205,16 @@ describe('a board', () => {
   })
 })
 
-describe('announcements', () => {
+describe('offers of this node', () => {
   const told = (desk: Desk, name: string): number[] =>
     desk.effects
-      .filter(({ effect }) => effect.kind === 'announce' && effect.names.includes(name))
+      .filter(({ effect }) => effect.kind === 'offer' && effect.names.includes(name))
       .map(({ atMs }) => atMs)
 
   it('come at once, then again and again, until there is nothing to tell', () => {
     const desk = new Desk()
-    expect(desk.step({ kind: 'announce', name: 'a', isLasting: true })).toEqual([
-      { kind: 'announce', names: ['a'] }
+    expect(desk.step({ kind: 'offer', name: 'a', isLasting: true })).toEqual([
+      { kind: 'offer', names: ['a'] }
     ])
     desk.pass(300_000)
     const times = told(desk, 'a')
@@ -229,13 +229,13 @@ describe('announcements', () => {
 
   it('are one message for up to 16 jobs', () => {
     const desk = new Desk()
-    desk.step({ kind: 'announce', name: 'first', isLasting: true })
+    desk.step({ kind: 'offer', name: 'first', isLasting: true })
     for (let index = 0; index < 40; index++) {
-      desk.board.step({ kind: 'announce', name: `job-${index}`, isLasting: true })
+      desk.board.step({ kind: 'offer', name: `job-${index}`, isLasting: true })
     }
     desk.take()
     const sizes = desk.effects.map(({ effect }) =>
-      effect.kind === 'announce' ? effect.names.length : 0
+      effect.kind === 'offer' ? effect.names.length : 0
     )
     expect(Math.max(...sizes)).toBeLessThanOrEqual(16)
     desk.pass(2_000)
@@ -246,7 +246,7 @@ describe('announcements', () => {
     const anyStep = fc.record({
       ms: fc.nat(700),
       name: fc.constantFrom('a', 'b'),
-      kind: fc.constantFrom('announce', 'announce', 'announce', 'withdraw', 'over'),
+      kind: fc.constantFrom('offer', 'offer', 'offer', 'withdraw', 'over'),
       isLasting: fc.boolean()
     })
     fc.assert(
@@ -255,7 +255,7 @@ describe('announcements', () => {
         const due = new Map<string, number>()
         for (const { ms, name, kind, isLasting } of steps) {
           desk.pass(ms)
-          if (kind === 'announce') {
+          if (kind === 'offer') {
             desk.step({ kind, name, isLasting })
             due.set(name, Math.min(due.get(name) ?? Infinity, desk.nowMs + 500))
           } else {

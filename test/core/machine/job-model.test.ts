@@ -192,7 +192,7 @@ class Run {
     const open = model.grantable(this.nowMs)
     const isLostHere = (task: number): boolean => model.task(task).losses.includes(worker)
     const others = open.filter((task) => !isLostHere(task))
-    const suspects = others.filter((task) => model.isSuspect(task, worker))
+    const trials = others.filter((task) => model.isOnTrial(task, worker))
     for (const { task, attempt, isSpeculative } of tasks) {
       expect(attempt).toBe(model.attempts + 1)
       if (isSpeculative) {
@@ -204,18 +204,18 @@ class Run {
         expect(open).toContain(task)
         // One that was lost with this worker only when there is nothing else.
         if (isLostHere(task))
-          expect(others.length === 0 || others.length === suspects.length).toBe(true)
-        if (model.isSuspect(task, worker)) this.note('suspect')
+          expect(others.length === 0 || others.length === trials.length).toBe(true)
+        if (model.isOnTrial(task, worker)) this.note('on trial')
       }
       model.grant(worker, task, attempt)
       this.had.set(worker, [...(this.had.get(worker) ?? []), { task, attempt }])
     }
-    const safe = others.filter((task) => !suspects.includes(task)).length
+    const safe = others.filter((task) => !trials.includes(task)).length
     expect(tasks.length).toBeGreaterThanOrEqual(Math.min(limit, safe))
-    const hadSuspect = (this.job.workers.find((one) => one.worker === worker)?.grants ?? []).some(
-      ({ isSuspect }) => isSuspect
+    const hadTrial = (this.job.workers.find((one) => one.worker === worker)?.grants ?? []).some(
+      ({ isOnTrial }) => isOnTrial
     )
-    if (open.length > 0 && tasks.length === 0) expect(hadSuspect).toBe(true)
+    if (open.length > 0 && tasks.length === 0) expect(hadTrial).toBe(true)
     expect(readyCount).toBe(model.grantable(this.nowMs).length)
     this.note(tasks.length > 0 ? 'granted' : 'nothing')
   }
@@ -332,7 +332,7 @@ describe('a job', () => {
       'unfit accepted',
       'denied',
       'over',
-      'suspect'
+      'on trial'
     ]
     for (const what of [...wanted, ...more, 'granted', 'nothing', 'cancelled']) {
       expect([what, (seen.get(what) ?? 0) > 0]).toEqual([what, true])

@@ -99,7 +99,7 @@ export class JobModel {
   }
 
   /** Whether one more loss at this worker ends the task. */
-  isSuspect(task: number, worker: string): boolean {
+  isOnTrial(task: number, worker: string): boolean {
     const { losses } = this.task(task)
     return losses.length > 0 && this.isTooMuch([...losses, worker])
   }

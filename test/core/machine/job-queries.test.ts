@@ -162,8 +162,8 @@ describe('the workers of a job', () => {
       lease: 2,
       leftMs: LEASE_MS - 20,
       grants: [
-        { task: 0, attempt: 1, grantedMs: 0, isSpeculative: false, isSuspect: false },
-        { task: 1, attempt: 2, grantedMs: 0, isSpeculative: false, isSuspect: false }
+        { task: 0, attempt: 1, grantedMs: 0, isSpeculative: false, isOnTrial: false },
+        { task: 1, attempt: 2, grantedMs: 0, isSpeculative: false, isOnTrial: false }
       ]
     })
   })

@@ -5,15 +5,15 @@ import type { Random } from '../../base/random.ts'
 import { SECOND_MS } from '../../base/units.ts'
 import { Backoff } from './backoff.ts'
 
-/** Between two announcements of one job, at least. */
+/** Between two offers of one job, at least. */
 const APART_MS: number = SECOND_MS / 2
 const AGAIN = { minMs: SECOND_MS, maxMs: 30 * SECOND_MS }
-/** Jobs that are announced; of more nothing is told, and whoever asks their shards finds them. */
+/** Jobs that are offered; of more nothing is told, and whoever asks their shards finds them. */
 const JOBS_MAX = 1_024
 /** Jobs of one message, at most. */
 const TOGETHER_MAX = 16
 
-type Announcement = {
+type OwnOffer = {
   /** When it is told, or forgotten if there is nothing to tell. */
   nextMs: number
   /** When it was last told; undefined: never. */
@@ -24,9 +24,9 @@ type Announcement = {
   readonly pauses: Backoff
 }
 
-export class Announcements {
+export class OwnOffers {
   readonly #random: Random
-  readonly #jobs = new Map<string, Announcement>()
+  readonly #jobs = new Map<string, OwnOffer>()
 
   constructor(random: Random) {
     this.#random = random
