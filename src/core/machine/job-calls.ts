@@ -80,11 +80,14 @@ export type GrantedTask = {
 export type GrantResult = {
   /** Under which the tasks are held; the same as before, or a new one. 0: the worker has none. */
   readonly lease: number
-  /** Empty when nothing is ready, the worker is unfit, or the job isn't open. */
+  /** Empty when nothing is ready, the worker is unfit or one too many, or the job isn't open. */
   readonly tasks: readonly GrantedTask[]
   /** What is left and could be granted now, of retries those that one grant looks at. */
   readonly readyCount: number
-  /** Until the next retry is due, from now; undefined when none waits for its time. */
+  /**
+   * Until the next retry is due, from now; undefined when none waits for its time. When the job has
+   * as many workers as it may: until it is worth another try.
+   */
   readonly nextReadyMs: number | undefined
   readonly phase: JobPhase
   /** Tasks that some worker has. */
@@ -94,8 +97,9 @@ export type GrantResult = {
 /**
  * Gives tasks to a worker. First those that are to be tried again and due, then those that never
  * were granted, stage by stage; a worker gets one that was lost with it before only when there is
- * nothing else. Refuses with not-found (no such job, or the lease has ended: ask with 0),
- * invalid-argument, overloaded (too many workers have tasks of it), quota-exceeded.
+ * nothing else. While it has no lease a worker asks once at a time, for each time it begins anew.
+ * Refuses with not-found (no such job, or the lease has ended: ask with 0), invalid-argument,
+ * quota-exceeded.
  */
 export const JOB_GRANT: Call<GrantArgs, GrantResult> = {
   name: 'job.grant',

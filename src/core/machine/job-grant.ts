@@ -2,6 +2,7 @@
 
 import { assert } from '../../base/assert.ts'
 import { MeshError } from '../../base/errors.ts'
+import { SECOND_MS } from '../../base/units.ts'
 import { JOB_GRANT } from './job-calls.ts'
 import type { GrantArgs, GrantResult } from './job-calls.ts'
 import { JobDraft } from './job-draft.ts'
@@ -33,6 +34,8 @@ const SLOW = { numerator: 3, denominator: 2 }
 const SLOW_MS_MIN = 100
 /** … and of a job one in so many tasks, or one. */
 const SPECULATED_ONE_IN = 10
+/** When a job has as many workers as it may, another one may try again after this. */
+const FULL_MS: number = 5 * SECOND_MS
 
 /** A task for the worker, with its record when it has one. */
 type Choice = {
@@ -55,12 +58,15 @@ export const GRANT_TASKS: Operation<GrantArgs, GrantResult> = {
       const unfit = resultOf(draft, before, [])
       return { ...unfit, readyCount: 0 }
     }
+    if (before === undefined && isFull(draft)) {
+      return { ...resultOf(draft, before, []), readyCount: 0, nextReadyMs: FULL_MS }
+    }
     const choices = choose(draft, before, args)
     if (choices.length === 0) {
       if (before !== undefined) draft.renew(before)
       return resultOf(draft, before, [])
     }
-    const worker = before ?? newWorker(draft, args)
+    const worker = before ?? draft.addWorker(args.worker, args.ttlMs)
     const grants = choices.map((choice) => grant(draft, args.worker, choice))
     draft.hand(worker, grants)
     draft.save()
@@ -90,13 +96,10 @@ function workerOf(draft: JobDraft, { worker: name, lease }: GrantArgs): WorkerDr
   throw new MeshError('not-found', `Cannot grant tasks: ${problem}; ask again with lease 0`)
 }
 
-/** @throws overloaded */
-function newWorker(draft: JobDraft, { worker, ttlMs }: GrantArgs): WorkerDraft {
-  const span = spanOfJob(draft.space)
-  const count = draft.transaction.count(AREAS['job-worker'], span, JOB_WORKERS_MAX)
-  if (count < JOB_WORKERS_MAX) return draft.addWorker(worker, ttlMs)
-  const problem = `${JOB_WORKERS_MAX} workers have tasks of this job`
-  throw new MeshError('overloaded', `Cannot grant tasks: ${problem}; take another job`)
+/** No refusal: who is refused as overloaded is asked again at once by the router. */
+function isFull({ transaction, space }: JobDraft): boolean {
+  const span = spanOfJob(space)
+  return transaction.count(AREAS['job-worker'], span, JOB_WORKERS_MAX) === JOB_WORKERS_MAX
 }
 
 /** Gives a task to the worker, whose record the caller writes. */
