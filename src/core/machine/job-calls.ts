@@ -149,6 +149,10 @@ export type TaskOutcome =
   | (Tried & { readonly kind: 'returned' })
   /** The same, and this worker can't do tasks of this job at all. */
   | (Tried & { readonly kind: 'unfit' })
+  /** What ran it ended, perhaps over this very task: it counts as a worker that was lost. */
+  | (Tried & { readonly kind: 'lost' })
+  /** Something that it needs isn't there now: tried again a little later, however often. */
+  | (Tried & { readonly kind: 'blocked'; readonly error: TaskError })
 
 /**
  * What was made of an outcome. Stale: the attempt isn't live any more, or the job isn't open, so it
@@ -188,6 +192,11 @@ const failed = record<Omit<Extract<TaskOutcome, { kind: 'failed' }>, 'kind'>>({
   logs: optional(cid)
 })
 const tried: Codec<Tried> = record<Tried>({ task: uint, attempt: uint })
+const blocked = record<Tried & { readonly error: TaskError }>({
+  task: uint,
+  attempt: uint,
+  error: taskErrorCodec
+})
 
 /**
  * Tells what became of attempts. A result is taken when the task has none and the attempt is live at
@@ -201,7 +210,7 @@ export const JOB_COMPLETE: Call<CompleteArgs, CompleteResult> = {
   args: record<CompleteArgs>({
     worker,
     outcomes: list(
-      variant<TaskOutcome>({ done, failed, returned: tried, unfit: tried }),
+      variant<TaskOutcome>({ done, failed, returned: tried, unfit: tried, lost: tried, blocked }),
       JOB_OUTCOMES_MAX
     ),
     cycle: optional(uint)

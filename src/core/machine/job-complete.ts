@@ -1,17 +1,21 @@
 // What becomes of a task when a worker tells what became of an attempt.
 
 import { MeshError } from '../../base/errors.ts'
+import { SECOND_MS } from '../../base/units.ts'
 import { checkCycle } from './file-collection.ts'
 import { JOB_COMPLETE } from './job-calls.ts'
 import type { CompleteArgs, CompleteResult, TaskOutcome, Verdict } from './job-calls.ts'
 import { JobDraft } from './job-draft.ts'
 import { addDuration } from './job-durations.ts'
-import { grantOf, taskOfGrant } from './job-loss.ts'
+import { grantOf, loseGrant, taskOfGrant } from './job-loss.ts'
 import { checkWorker } from './job-names.ts'
 import type { TaskRecord } from './job-records.ts'
 import { retryDelayMs } from './job-retry-delay.ts'
 import { JOB_DENIED_MAX } from './limits.ts'
 import type { Operation } from './operation.ts'
+
+/** What a task needs may be there again after this. */
+const BLOCKED_MS: number = 5 * SECOND_MS
 
 type Done = Extract<TaskOutcome, { kind: 'done' }>
 type Failed = Extract<TaskOutcome, { kind: 'failed' }>
@@ -52,11 +56,25 @@ function take(draft: JobDraft, worker: string, outcome: TaskOutcome): Verdict {
     return 'accepted'
   }
   const record = taskOfGrant(draft, worker, grant)
-  if (outcome.kind === 'done') takeResult(draft, record, { worker, outcome })
-  else if (outcome.kind === 'failed') takeFailure(draft, record, { worker, outcome })
-  else {
-    giveBack(draft, record, { task, attempt })
-    if (outcome.kind === 'unfit') deny(draft, worker)
+  switch (outcome.kind) {
+    case 'done':
+      takeResult(draft, record, { worker, outcome })
+      break
+    case 'failed':
+      takeFailure(draft, record, { worker, outcome })
+      break
+    case 'lost':
+      loseGrant(draft, worker, grant)
+      break
+    case 'blocked':
+      giveBack(draft, { ...record, error: outcome.error }, outcome, BLOCKED_MS)
+      break
+    case 'unfit':
+      deny(draft, worker)
+      giveBack(draft, record, outcome)
+      break
+    case 'returned':
+      giveBack(draft, record, outcome)
   }
   return 'accepted'
 }
@@ -100,14 +118,16 @@ function takeFailure(
   }
 }
 
+/** Others may have it, at once or after a while; to the task it is as if nothing had happened. */
 function giveBack(
   draft: JobDraft,
   record: TaskRecord,
-  { task, attempt }: { task: number; attempt: number }
+  { task, attempt }: Pick<TaskOutcome, 'task' | 'attempt'>,
+  delayMs = 0
 ): void {
   const left = draft.release(record, attempt)
   if (left.holders.length > 0) draft.putTask(task, left)
-  else draft.queue(task, left, draft.timeMs)
+  else draft.queue(task, left, draft.timeMs + delayMs)
 }
 
 function deny({ state }: JobDraft, worker: string): void {

@@ -59,7 +59,8 @@ export function grantOf(
   return worker?.grants.find((grant) => grant.attempt === attempt && grant.task === task)
 }
 
-function loseGrant(draft: JobDraft, worker: string, grant: Grant): void {
+/** Gives back one attempt, as lost with its worker. */
+export function loseGrant(draft: JobDraft, worker: string, grant: Grant): void {
   const { task, attempt } = grant
   const found = taskOfGrant(draft, worker, grant)
   const record = { ...draft.release(found, attempt), ...withLoss(found, worker) }

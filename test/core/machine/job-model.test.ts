@@ -10,7 +10,7 @@ import { MemoryState } from '../../../src/core/machine/memory-state.ts'
 import { KEEP_ALIVE } from '../../../src/core/machine/own-operations.ts'
 import { stateHash } from '../../../src/core/machine/snapshot.ts'
 import { JobModel } from './job-model.ts'
-import { JobShard, POLICY, done, failed, returned, unfit } from './job-shard.ts'
+import { JobShard, POLICY, blocked, done, failed, lost, returned, unfit } from './job-shard.ts'
 import type { Tried } from './job-shard.ts'
 import { codeOf } from './shard.ts'
 
@@ -18,7 +18,8 @@ const anyWorker: fc.Arbitrary<string> = fc.constantFrom('a', 'b', 'c', 'd')
 const anyKind = fc.oneof(
   { weight: 12, arbitrary: fc.constant('done') },
   { weight: 5, arbitrary: fc.constantFrom('failed', 'returned') },
-  { weight: 1, arbitrary: fc.constantFrom('fatal', 'unfit') }
+  { weight: 1, arbitrary: fc.constantFrom('fatal', 'unfit') },
+  { weight: 2, arbitrary: fc.constantFrom('lost', 'blocked') }
 )
 const anyReport = fc.record({
   kind: anyKind,
@@ -235,6 +236,8 @@ class Run {
     if (kind === 'done') return this.doneBy(worker, tried)
     if (kind === 'returned') return returned(tried)
     if (kind === 'unfit') return unfit(tried)
+    if (kind === 'lost') return lost(tried)
+    if (kind === 'blocked') return blocked(tried)
     return failed(tried, kind === 'failed')
   }
 
@@ -330,6 +333,8 @@ describe('a job', () => {
       'failed repeated',
       'returned accepted',
       'unfit accepted',
+      'lost accepted',
+      'blocked accepted',
       'denied',
       'over',
       'on trial'

@@ -5,6 +5,9 @@ import type { JobPolicy, JobState, Stage } from '../../../src/core/machine/job-r
 import type { TaskOutcome, Verdict } from '../../../src/core/machine/job-calls.ts'
 import { LEASE_MS } from './job-shard.ts'
 
+/** How long a task waits for what it needs. */
+const BLOCKED_MS = 5_000
+
 type ModelTask = {
   status: 'fresh' | 'ready' | 'live' | 'done' | 'failed'
   /** When a ready task is due, at the latest. */
@@ -165,13 +168,20 @@ export class JobModel {
     if (kind === 'done' || kind === 'failed') model.told = { worker, attempt, kind }
     if (kind === 'failed') model.failures += 1
     if (kind === 'unfit') this.denied.add(worker)
+    if (kind === 'lost') model.losses.push(worker)
     if (kind === 'done') this.end(task, 'done')
-    else if (kind === 'failed' && (!outcome.isRetryable || model.failures > this.policy.retries)) {
+    else if (kind === 'lost' && model.live.length === 0 && this.isTooMuch(model.losses)) {
+      this.end(task, 'failed')
+    } else if (
+      kind === 'failed' &&
+      (!outcome.isRetryable || model.failures > this.policy.retries)
+    ) {
       this.end(task, 'failed')
     } else if (model.live.length === 0) {
       const { retryBaseMs, retryMaxMs } = this.policy
       const waitMs = Math.min(retryMaxMs, retryBaseMs * 2 ** (model.failures - 1))
-      this.ready(task, kind === 'failed' ? nowMs + waitMs : nowMs)
+      const delays: Record<string, number> = { failed: waitMs, blocked: BLOCKED_MS }
+      this.ready(task, nowMs + (delays[kind] ?? 0))
     }
     return verdict
   }

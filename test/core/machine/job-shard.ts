@@ -93,6 +93,14 @@ export function unfit(tried: Tried): TaskOutcome {
   return { kind: 'unfit', ...only(tried) }
 }
 
+export function lost(tried: Tried): TaskOutcome {
+  return { kind: 'lost', ...only(tried) }
+}
+
+export function blocked(tried: Tried): TaskOutcome {
+  return { kind: 'blocked', ...only(tried), error: { code: 'not-found', message: 'no input' } }
+}
+
 function only({ task, attempt }: Tried): Tried {
   return { task, attempt }
 }

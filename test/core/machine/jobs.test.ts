@@ -3,7 +3,17 @@ import { utf8 } from '../../../src/base/bytes.ts'
 import { CYCLE } from '../../../src/core/machine/file-collection.ts'
 import type { TaskOutcome } from '../../../src/core/machine/job-calls.ts'
 import { KEEP_ALIVE } from '../../../src/core/machine/own-operations.ts'
-import { JobShard, LEASE_MS, chain, done, failed, returned, unfit } from './job-shard.ts'
+import {
+  JobShard,
+  LEASE_MS,
+  blocked,
+  chain,
+  done,
+  failed,
+  lost,
+  returned,
+  unfit
+} from './job-shard.ts'
 import { codeOf } from './shard.ts'
 
 const COUNTS = { done: 0, failed: 0, running: 0, waiting: 0 }
@@ -253,6 +263,45 @@ describe('an outcome', () => {
     expect(job.grant('a')).toMatchObject({ tasks: [], readyCount: 0, phase: 'open' })
     expect(job.open[0]).toMatchObject({ denied: ['a'], readyCount: 2 })
     expect(job.tasksFor('b', 2)).toEqual([0, 1])
+    job.check()
+  })
+
+  it('lost: what ran it ended, which counts as a worker that was lost over it', () => {
+    const job = new JobShard()
+    job.submit({ count: 2, policy: { lossesMax: 2 } })
+    const [first, second] = job.take('a', 2)
+    expect(job.tell('a', lost(first!), done(second!))).toEqual(['accepted', 'accepted'])
+    expect(job.tasks.get(0)).toMatchObject({ losses: ['a'], lossCount: 1, failures: 0 })
+    // It isn't granted to the same one while there is another one to have it, …
+    const [again] = job.take('b')
+    expect(again).toMatchObject({ task: 0, attempt: 3 })
+    expect(job.tell('a', lost(first!))).toEqual(['stale'])
+    // … and after the last loss to nobody.
+    expect(job.tell('b', lost(again!))).toEqual(['accepted'])
+    expect(job.tasks.get(0)).toMatchObject({
+      state: 'failed',
+      losses: ['a', 'b'],
+      error: { code: 'poison-task' }
+    })
+    expect(job.state.phase).toBe('ended')
+    job.check()
+  })
+
+  it('blocked: tried again after a while, however often, and the reason is kept', () => {
+    const job = new JobShard()
+    job.submit({ count: 1, policy: { retries: 0 } })
+    for (let attempt = 1; attempt < 9; attempt++) {
+      const [tried] = job.take('a')
+      expect(tried).toMatchObject({ task: 0, attempt })
+      expect(job.tell('a', blocked(tried!))).toEqual(['accepted'])
+      expect(job.take('b')).toEqual([])
+      expect(job.tasks.get(0)).toMatchObject({ failures: 0, error: { code: 'not-found' } })
+      job.shard.nowMs += 5_000
+      job.pass(0)
+    }
+    const [last] = job.take('a')
+    expect(job.tell('a', done(last!))).toEqual(['accepted'])
+    expect(job.tasks.get(0)).toMatchObject({ state: 'done', error: undefined })
     job.check()
   })
 
