@@ -23,7 +23,7 @@ await build({
   format: 'esm',
   target: 'node22',
   // Native, of use to few commands, or finding its own files beside itself (piscina).
-  external: ['lmdb', 'esbuild', 'piscina'],
+  external: ['lmdb', 'esbuild', 'piscina', 'acorn', 'eslint-scope'],
   // Errors are known by the names of their classes.
   keepNames: true,
   legalComments: 'none',

@@ -1,6 +1,7 @@
 // atoll-mesh: what an edge app imports.
 
-export { createNode, type LocalNode } from './node/create-node.ts'
+export { createNode } from './api/embedded-node.ts'
+export type { LocalNode } from './node/create-node.ts'
 export type { Node } from './node/node.ts'
 export type { NodeEvents, PeerEvent } from './node/node-events.ts'
 export type { MemberStatus, NodeStatus } from './node/status.ts'
@@ -19,6 +20,21 @@ export type {
   PutResult
 } from './services/files/files.ts'
 export { connect, type ConnectOptions, type RemoteNode } from './api/remote/connect.ts'
+export { task, type TaskDefinition } from './services/compute/code/task.ts'
+export type { TaskContext } from './services/compute/code/task-context.ts'
+export type { TaskOptions } from './services/compute/task-options.ts'
+export type {
+  Compute,
+  ExecOptions,
+  MapOptions,
+  RunOptions,
+  SubmitOptions
+} from './services/compute/compute.ts'
+export type { DagNode } from './services/compute/dag.ts'
+export type { FileRef } from './services/compute/input-files.ts'
+export type { DeadLetter, Job, JobProgress, TaskValue } from './services/compute/job.ts'
+export type { JobInfo } from './services/compute/jobs.ts'
+export type { MapReduceProgram } from './services/compute/map-reduce-task.ts'
 export { compare, op, type TxnOutcome } from './services/kv/txn.ts'
 export type { Kv, PutOptions, ReadOptions } from './services/kv/kv.ts'
 export type { KvEntry } from './services/kv/entry.ts'

@@ -62,18 +62,7 @@ export class LocalNode extends Node {
   }
 }
 
-/**
- * Starts a node. On an empty folder without addresses to join it founds a mesh; with addresses it
- * joins theirs, and keeps trying until one answers; on a folder that was used it goes on.
- *
- * @example
- * ```ts
- * await using node = await createNode({ dataDir: 'data', join: ['/ip4/192.168.1.5/tcp/4001'] })
- * const { cid } = await node.files.put(bytes)
- * ```
- * @throws invalid-argument, folder-locked, folder-too-new, folder-state, invalid-data, wrong-mesh,
- *   evicted, unreachable (cannot listen), storage-failed, or `signal.reason`
- */
+/** A node without a local API; `api/embedded-node.ts` has the whole of it, and says what is thrown. */
 export async function createNode(options: NodeOptions): Promise<LocalNode> {
   const resolved = resolveOptions(options)
   const log = options.logger ?? silentLogger

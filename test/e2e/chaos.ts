@@ -1,9 +1,10 @@
 // Faults on real processes: `npm run chaos -- --cycles 50` for files, `npm run chaos -- kv --minutes 10`
-// for what the mesh agrees on. Exit code 1 when anything that was acknowledged isn't so.
+// for what the mesh agrees on, `npm run chaos -- jobs --runs 10` for work. Exit code 1 when anything that was acknowledged isn't so.
 
 import { parseArgs } from 'node:util'
 import { parseCount } from './arguments.ts'
 import { runFileChaos } from './chaos/files.ts'
+import { runJobChaos } from './chaos/jobs.ts'
 import { runKvChaos } from './chaos/kv.ts'
 
 const { values, positionals } = parseArgs({
@@ -12,17 +13,29 @@ const { values, positionals } = parseArgs({
     seed: { type: 'string' },
     cycles: { type: 'string', default: '50' },
     minutes: { type: 'string', default: '10' },
+    runs: { type: 'string', default: '10' },
+    megabytes: { type: 'string', default: '50' },
     only: { type: 'string' }
   }
 })
 const seed =
   values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : parseCount('seed', values.seed)
 const [what = 'files'] = positionals
-if (what !== 'files' && what !== 'kv') throw new Error(`There is no chaos of "${what}", only kv`)
-const isRight =
-  what === 'kv'
-    ? await runKvChaos({ minutes: parseMinutes(values.minutes), seed, only: values.only })
-    : await runFileChaos({ cycles: parseCount('cycles', values.cycles), seed })
+const KINDS: Readonly<Record<string, () => Promise<boolean>>> = {
+  files: () => runFileChaos({ cycles: parseCount('cycles', values.cycles), seed }),
+  kv: () => runKvChaos({ minutes: parseMinutes(values.minutes), seed, only: values.only }),
+  jobs: () =>
+    runJobChaos({
+      runs: parseCount('runs', values.runs),
+      megabytes: parseCount('megabytes', values.megabytes),
+      seed
+    })
+}
+const kind = KINDS[what]
+if (kind === undefined) {
+  throw new Error(`There is no chaos of "${what}"; there are ${Object.keys(KINDS).join(', ')}`)
+}
+const isRight = await kind()
 process.exit(isRight ? 0 : 1)
 
 function parseMinutes(text: string): number {

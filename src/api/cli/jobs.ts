@@ -10,6 +10,11 @@ import { followJob, printEnd } from './job-progress.ts'
 import { table } from './output.ts'
 
 type Work = (mesh: RemoteNode, id: string, rest: string[]) => Promise<void>
+type Adding = {
+  add: (name: string, description: string) => Command
+  /** @returns the action of a command, with a connection to the mesh */
+  on: (work: (options: CommonOptions) => Work) => (id: string, ...rest: unknown[]) => Promise<void>
+}
 
 export function registerJobs(program: Command, context: CommandContext): void {
   withCommonOptions(program.command('jobs'))
@@ -42,6 +47,33 @@ export function registerJobs(program: Command, context: CommandContext): void {
       await printEnd(mesh.job(id), options, context)
     })
   )
+  registerOutcomes({ add, on }, context)
+  add('cancel', 'end it now').action(
+    on((options) => async (mesh, id) => {
+      await mesh.job(id).cancel({ signal })
+      if (options.json === true) console.out(JSON.stringify({ job: id, state: 'cancelled' }))
+    })
+  )
+  add('retry', 'try again what was given up').action(
+    on((options) => async (mesh, id) => {
+      const count = await mesh.job(id).retry({ signal })
+      console.out(options.json === true ? JSON.stringify({ job: id, count }) : `${count} tasks`)
+    })
+  )
+  add('rm', 'forget an ended job and its results').action(
+    on(() => async (mesh, id) => {
+      await mesh.job(id).remove({ signal })
+    })
+  )
+  add('explain', "why its tasks aren't running, node by node").action(
+    async (id: string, options: CommonOptions) => {
+      await explain(id, options, context)
+    }
+  )
+}
+
+/** What came of its tasks. */
+function registerOutcomes({ add, on }: Adding, { console, signal }: CommandContext): void {
   add('results', 'print what its tasks returned, a line of JSON each').action(
     on(() => async (mesh, id) => {
       for await (const { task, value } of mesh.job(id).results({ signal })) {
@@ -64,28 +96,6 @@ export function registerJobs(program: Command, context: CommandContext): void {
         console.out(options.json === true ? JSON.stringify(letter) : `${task}\t${code}\t${message}`)
       }
     })
-  )
-  add('cancel', 'end it now').action(
-    on((options) => async (mesh, id) => {
-      await mesh.job(id).cancel({ signal })
-      if (options.json === true) console.out(JSON.stringify({ job: id, state: 'cancelled' }))
-    })
-  )
-  add('retry', 'try again what was given up').action(
-    on((options) => async (mesh, id) => {
-      const count = await mesh.job(id).retry({ signal })
-      console.out(options.json === true ? JSON.stringify({ job: id, count }) : `${count} tasks`)
-    })
-  )
-  add('rm', 'forget an ended job and its results').action(
-    on(() => async (mesh, id) => {
-      await mesh.job(id).remove({ signal })
-    })
-  )
-  add('explain', "why its tasks aren't running, node by node").action(
-    async (id: string, options: CommonOptions) => {
-      await explain(id, options, context)
-    }
   )
 }
 

@@ -16,7 +16,7 @@ import type { RemoteShards } from './remote-shards.ts'
 import { RemoteTasks } from './remote-tasks.ts'
 
 /** Programs of one machine share what their user gets. */
-const SUBMITTER = `${process.env['USER'] ?? 'program'}`.slice(0, 32)
+const SUBMITTER = (process.env['USER'] ?? 'program').slice(0, 32)
 
 export function remoteCompute(components: {
   shards: RemoteShards

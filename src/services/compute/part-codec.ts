@@ -41,6 +41,7 @@ export function decodePart(bytes: Uint8Array): PartRequest {
   let head: Head
   try {
     head = JSON.parse(fromUtf8(bytes.subarray(4, 4 + length))) as Head
+    if (typeof head.spec !== 'string') throw new Error('it has no spec')
   } catch (error) {
     const problem = `Malformed part of a job: ${errorMessage(error)}`
     throw new MeshError('invalid-data', problem, { cause: error })
@@ -54,5 +55,5 @@ export function decodePart(bytes: Uint8Array): PartRequest {
     throw new MeshError('invalid-data', 'Malformed part of a job: its inputs are cut off')
   }
   const { spec, ...rest } = head
-  return { ...rest, spec: decodeSpec(Buffer.from(String(spec), 'base64')), inputs }
+  return { ...rest, spec: decodeSpec(Buffer.from(spec, 'base64')), inputs }
 }
