@@ -78,6 +78,8 @@ const ENTRY_POINTS = [
   'src/storage/file/state/file-state-store.ts',
   'src/executor/memory/memory-executor.ts',
   'src/executor/process/process-executor.ts',
+  // What programs in bundles import in the place of the package.
+  'src/services/compute/code/task-kit.ts',
   // Processes and threads of their own.
   'src/storage/file/state/check-state.ts',
   'src/executor/process/executor-child.ts',

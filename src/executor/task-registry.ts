@@ -5,7 +5,12 @@ const REGISTRY = Symbol.for('atoll.tasks')
 
 /** A task's function gets its context and its input. */
 export type TaskFunction = (context: never, input: never) => unknown
-export type RegisteredTask = { readonly name: string; readonly fn: TaskFunction }
+export type RegisteredTask = {
+  readonly name: string
+  readonly fn: TaskFunction
+  /** Where it was defined. */
+  readonly file: string | undefined
+}
 type Registry = Map<string, RegisteredTask>
 
 const holder = globalThis as unknown as Record<symbol, Registry | undefined>

@@ -15,9 +15,9 @@ import { systemClock } from '../../src/node/system-clock.ts'
 export const SAMPLES = `
   import { setTimeout as sleep } from 'node:timers/promises'
   const hold = []
-  export const echo = (input, ctx) => { ctx.log('begin'); ctx.progress(input); return input }
+  export const echo = (ctx, input) => { ctx.log('begin'); ctx.progress(input); return input }
   export const fail = () => { throw new TypeError('no good') }
-  export const wait = async (ms, { signal }) => {
+  export const wait = async ({ signal }, ms) => {
     await sleep(ms, null, { signal })
     return 'waited'
   }
@@ -34,7 +34,7 @@ export const SAMPLES = `
     }
   }
   export const exit = () => process.exit(3)
-  export const die = (signal) => process.kill(process.pid, signal ?? 'SIGSEGV')
+  export const die = (_, signal) => process.kill(process.pid, signal ?? 'SIGSEGV')
   export const giveFunction = () => () => 1
   export const giveMuch = () => new Uint8Array((64 << 20) + 1)
   export const stray = async () => {
@@ -42,21 +42,21 @@ export const SAMPLES = `
     await sleep(60_000)
   }
   export const hopeless = () => { throw Object.assign(new Error('never'), { isRetryable: false }) }
-  export const context = (input, ctx) => {
+  export const context = (ctx, input) => {
     const { fencingToken, after } = ctx
     return { fencingToken, after, input: ctx.input, isAborted: ctx.signal.aborted }
   }
   export const environment = () => ({ env: Object.keys(process.env), cwd: process.cwd() })
-  export const readFile = async (path) => (await import('node:fs')).readFileSync(path, 'utf8')
+  export const readFile = async (_, path) => (await import('node:fs')).readFileSync(path, 'utf8')
   export const spawn = async () => (await import('node:child_process')).spawn('true')
-  export const say = async ({ count, length }, ctx) => {
+  export const say = async (ctx, { count, length }) => {
     for (let n = 0; n < count; n++) ctx.log(String(n).padEnd(length, '.'))
     console.log('to the console:', { a: 1 })
   }
-  export const steps = async (count, ctx) => {
+  export const steps = async (ctx, count) => {
     for (let n = 1; n <= count; n++) { ctx.progress(n); await sleep(20) }
   }
-  export const keyOf = async (key, ctx) => {
+  export const keyOf = async (ctx, key) => {
     await ctx.kv.put(key, 'from a task')
     const keys = []
     for await (const entry of ctx.kv.list('tasks/')) keys.push(entry.key)

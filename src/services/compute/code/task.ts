@@ -2,7 +2,7 @@
 
 import { fileURLToPath } from 'node:url'
 import { MeshError } from '../../../base/errors.ts'
-import { registry, type TaskFunction } from '../../../executor/task-registry.ts'
+import { registry, type RegisteredTask } from '../../../executor/task-registry.ts'
 import type { TaskContext } from './task-context.ts'
 import type { TaskOptions } from '../task-options.ts'
 
@@ -41,16 +41,28 @@ export function task<Input = undefined, Output = unknown>(
     const rule = 'it has 1 to 128 letters, digits, dots, colons, dashes and underscores'
     throw new MeshError('invalid-argument', `"${name.slice(0, 80)}" is no name of a task: ${rule}`)
   }
-  const definition = { name, fn, options, file: callerFile() }
-  registry().set(name, { name, fn: fn as unknown as TaskFunction })
-  return definition
+  const file = callerFile()
+  register({ name, fn, file })
+  return { name, fn, options, file }
+}
+
+/** A bundle is one file: a worker couldn't tell two of one name apart. */
+function register(registered: RegisteredTask): void {
+  const { name, fn, file } = registered
+  const other = registry().get(name)
+  if (other !== undefined && other.file === file && String(other.fn) !== String(fn)) {
+    const where = file === undefined ? '' : ` in ${file}`
+    throw new MeshError('invalid-argument', `There are two tasks "${name}"${where}`)
+  }
+  registry().set(name, registered)
 }
 
 /** @returns the file of whoever called `task` */
 function callerFile(): string | undefined {
-  const before = Error.prepareStackTrace
+  const errors = Error as { prepareStackTrace?: unknown }
+  const before = errors.prepareStackTrace
   try {
-    Error.prepareStackTrace = (_, sites) => sites
+    errors.prepareStackTrace = (_: unknown, sites: unknown) => sites
     const sites = new Error('where').stack as unknown as NodeJS.CallSite[]
     for (const site of sites) {
       const name = site.getFileName()
@@ -60,6 +72,6 @@ function callerFile(): string | undefined {
     }
     return undefined
   } finally {
-    Error.prepareStackTrace = before
+    errors.prepareStackTrace = before
   }
 }
