@@ -9,6 +9,7 @@ import type { CommandContext } from './command.ts'
 import { countAndKill, readCounter, type CounterRun } from './demo-counter.ts'
 import { DemoFiles, sumOf, type DemoFile } from './demo-files.ts'
 import { DemoMesh } from './demo-mesh.ts'
+import { countWordsAndKill } from './demo-work.ts'
 import { PACKAGE_FOLDER } from '../package-folder.ts'
 import { table } from './output.ts'
 
@@ -21,7 +22,9 @@ type Step = { what: string; took: string; result: string }
 export function registerDemo(program: Command, context: CommandContext): void {
   program
     .command('demo')
-    .description('watch a mesh of real processes keep files and a counter while nodes die and join')
+    .description(
+      'watch a mesh of real processes keep files, count and work while nodes die and join'
+    )
     .argument('[path]', 'folder to store (this installation)')
     .option('--peers <n>', `nodes to start, ${PEERS_MIN} to ${PEERS_MAX}`, '5')
     .option('--exit', 'end when done instead of leaving the mesh running')
@@ -81,6 +84,7 @@ class Demo {
       const wrong = `${acknowledged} increments were acknowledged, and the counter says ${counter}`
       throw new MeshError('corrupt', wrong)
     })
+    await this.#work(peers + 1)
     await this.#closingTable(performance.now() - startedMs)
   }
 
@@ -135,6 +139,17 @@ class Demo {
     })
     if (run === undefined) throw new MeshError('internal', 'Nothing was counted')
     return run
+  }
+
+  async #work(through: number): Promise<void> {
+    await this.#step('count words on all nodes, kill -9 one of them meanwhile', async () => {
+      const { victim, bytes, words, tasks } = await countWordsAndKill(
+        this.#mesh,
+        through,
+        this.#context
+      )
+      return `${formatBytes(bytes)}, ${words} words, ${tasks} tasks; node-${victim} died, every count is right`
+    })
   }
 
   async #readAll(files: readonly DemoFile[], number: number, what: string): Promise<void> {
