@@ -4,9 +4,11 @@ import { toMeshError, type MeshError } from '../base/errors.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Network } from '../net/network.ts'
 import {
+  CALL_HEAD_BYTES,
   CALLS_MAX,
-  callBytes,
+  encodeShardCall,
   encodeShardRequest,
+  joinShardCalls,
   SHARD_FRAME_BYTES_MAX,
   SHARD_PROTOCOL
 } from '../wire/shard.ts'
@@ -18,8 +20,8 @@ import { KIB } from '../base/units.ts'
 const BODY_BYTES_MAX: number = SHARD_FRAME_BYTES_MAX - 16 * KIB
 
 type Waiting = {
-  readonly call: ShardCall
-  readonly bytes: number
+  /** The call, encoded. */
+  readonly bytes: Uint8Array
   readonly timeoutMs: number
   readonly resolve: (result: ShardResult) => void
   readonly reject: (error: MeshError) => void
@@ -40,7 +42,7 @@ export class CallBatcher {
 
   /** @throws what a request fails with: timeout, unreachable, overloaded, … */
   async send(peer: PeerId, call: ShardCall, timeoutMs: number): Promise<ShardResult> {
-    const bytes = callBytes(call)
+    const bytes = encodeShardCall(call)
     return await new Promise<ShardResult>((resolve, reject) => {
       const group = call.kind === 'layout' || !('group' in call.target) ? '' : call.target.group
       const key = `${peer} ${group}`
@@ -50,7 +52,7 @@ export class CallBatcher {
         this.#batches.set(key, batch)
         if (this.#batches.size === 1) this.#defer(() => this.#flush())
       }
-      batch.waiting.push({ call, bytes, timeoutMs, resolve, reject })
+      batch.waiting.push({ bytes, timeoutMs, resolve, reject })
     })
   }
 
@@ -72,14 +74,15 @@ export class CallBatcher {
       let part: Waiting[] = []
       let bytes = 0
       for (const one of waiting) {
-        const isFull = part.length === CALLS_MAX || bytes + one.bytes > BODY_BYTES_MAX
+        const more = one.bytes.length + CALL_HEAD_BYTES
+        const isFull = part.length === CALLS_MAX || bytes + more > BODY_BYTES_MAX
         if (isFull && part.length > 0) {
           void this.#request(peer, part)
           part = []
           bytes = 0
         }
         part.push(one)
-        bytes += one.bytes
+        bytes += more
       }
       void this.#request(peer, part)
     }
@@ -87,7 +90,7 @@ export class CallBatcher {
 
   async #request(peer: PeerId, waiting: readonly Waiting[]): Promise<void> {
     try {
-      const body = encodeShardRequest(waiting.map(({ call }) => call))
+      const body = joinShardCalls(waiting.map(({ bytes }) => bytes))
       const timeoutMs = Math.max(...waiting.map((one) => one.timeoutMs))
       const reply = await this.#network.request(peer, SHARD_PROTOCOL, body, { timeoutMs })
       const results = decodeShardReply(reply, waiting.length)

@@ -1,6 +1,7 @@
 // What replicas say to each other and write into their logs: protocols/raft. Written by hand, because
 // it is done for every entry.
 
+import { KIB } from '../base/units.ts'
 import {
   EMPTY_CONFIG_STATE,
   NO_BYTES,
@@ -26,12 +27,22 @@ import type { ProtoField } from './proto-writer.ts'
 const TRANSITIONS = ['auto', 'implicit', 'explicit'] as const
 const STEP_TYPES = ['add-voter', 'add-learner', 'remove', 'update'] as const
 
-/** An entry goes into the log once and to every follower: its bytes are made once. */
-const encoded = new WeakMap<Entry, Uint8Array>()
+/**
+ * An entry goes into the log once and to every follower, within moments: its bytes are made once. The
+ * last ones are kept by their index, which costs less than a table of weak keys does when garbage is
+ * collected; of the few that are long others aren't held.
+ */
+const KEPT_COUNT = 1_024
+const KEPT_BYTES_MAX: number = 4 * KIB
+const keptEntries: (Entry | undefined)[] = Array.from({ length: KEPT_COUNT })
+const keptBytes: Uint8Array[] = Array.from({ length: KEPT_COUNT }, () => NO_BYTES)
+const longOnes = new WeakMap<Entry, Uint8Array>()
 
 /** @returns the bytes of an entry, shared by all who ask: nobody writes to them. */
 export function encodeEntry(entry: Entry): Uint8Array {
-  const known = encoded.get(entry)
+  const place = entry.index % KEPT_COUNT
+  if (keptEntries[place] === entry) return keptBytes[place] as Uint8Array
+  const known = longOnes.get(entry)
   if (known !== undefined) return known
   const content = entry.type === 'normal' ? entry.data : encodeChange(entry.change)
   const writer = new ProtoWriter(content.length + 24)
@@ -40,7 +51,11 @@ export function encodeEntry(entry: Entry): Uint8Array {
   if (entry.type === 'normal') writer.bytes(3, content)
   else writer.present(4, content)
   const bytes = writer.finish()
-  encoded.set(entry, bytes)
+  if (bytes.length > KEPT_BYTES_MAX) longOnes.set(entry, bytes)
+  else {
+    keptEntries[place] = entry
+    keptBytes[place] = bytes
+  }
   return bytes
 }
 

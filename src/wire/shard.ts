@@ -67,14 +67,19 @@ export function encodeShardRequest(calls: readonly ShardCall[]): Uint8Array {
     const bound = `1 to ${CALLS_MAX} can be`
     throw new MeshError('invalid-argument', `A request has ${calls.length} calls; ${bound}`)
   }
-  const writer = new ProtoWriter(512)
-  for (const call of calls) writer.present(1, encodeCall(call))
-  return writer.finish()
+  return joinShardCalls(calls.map(encodeShardCall))
 }
 
-/** @returns how many bytes a call takes in a request. @throws too-large, invalid-argument */
-export function callBytes(call: ShardCall): number {
-  return encodeCall(call).length + 4
+/** What a call takes in a request beside its own bytes, at most. */
+export const CALL_HEAD_BYTES = 4
+
+/** @returns a request of calls that {@link encodeShardCall} encoded, 1 to {@link CALLS_MAX}. */
+export function joinShardCalls(encoded: readonly Uint8Array[]): Uint8Array {
+  let bytes = 0
+  for (const call of encoded) bytes += CALL_HEAD_BYTES + call.length
+  const writer = new ProtoWriter(bytes)
+  for (const call of encoded) writer.present(1, call)
+  return writer.finish()
 }
 
 /** Bytes in it are views of `bytes`. @throws invalid-data */
@@ -98,12 +103,8 @@ const FIELD_OF: Readonly<Record<ShardCall['kind'], KindField>> = {
   layout: 7
 }
 
-/** A call that is sent again, or measured first, is encoded once. */
-const encodedCalls = new WeakMap<ShardCall, Uint8Array>()
-
-function encodeCall(call: ShardCall): Uint8Array {
-  const known = encodedCalls.get(call)
-  if (known !== undefined) return known
+/** @returns a part of a request. @throws too-large, invalid-argument */
+export function encodeShardCall(call: ShardCall): Uint8Array {
   const content = encodeContent(call)
   const writer = new ProtoWriter(content.length + 32)
   if (call.kind !== 'layout') {
@@ -112,9 +113,7 @@ function encodeCall(call: ShardCall): Uint8Array {
     else writer.present(2, bounded(target.space, SPACE_BYTES_MAX, 'A space'))
   }
   writer.present(FIELD_OF[call.kind], content)
-  const bytes = writer.finish()
-  encodedCalls.set(call, bytes)
-  return bytes
+  return writer.finish()
 }
 
 function encodeContent(call: ShardCall): Uint8Array {

@@ -273,6 +273,22 @@ function describeBatches(): void {
     }
   })
 
+  it('D-14 what a key had is counted right, however it was read and put before', async () => {
+    const key = utf8('key')
+    const others = utf8('key')
+    for (let round = 0; round < 6; round++) {
+      state.put(utf8('other'), utf8(`${round}`))
+      if (round % 3 !== 2) state.get(key)
+      state.put(round % 2 === 0 ? key : others, utf8(`a${round}`))
+      if (round > 3) state.put(key, utf8(`b${round}`))
+      state.commit()
+      await state.flushed()
+    }
+    store = await harness.crash()
+    expect(contentOf(store.group(1))).toEqual(['key=b5', 'other=5'])
+    expect([store.damageOf(1), store.lost()]).toEqual([undefined, false])
+  })
+
   it('notes are of their batch, up to their limit', async () => {
     const note = new Uint8Array(STATE_NOTE_BYTES_MAX).fill(3)
     state.setNote(note)

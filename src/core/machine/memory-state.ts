@@ -8,8 +8,13 @@ import type { KeyRange, OrderedState, Pair } from './ordered-state.ts'
 /** Entries of a node, at most. */
 const NODE_COUNT_MAX = 64
 
-/** A pair, and whether its key was inserted: what took its place since keeps that. */
-export type Kept = Pair & { readonly isNew: boolean }
+/**
+ * What whoever keeps pairs over a store knows of a key there: that it has none, or the checksum that it
+ * has. undefined: nothing.
+ */
+export type Below = 'none' | number | undefined
+/** A pair, and what was known of its key when it was first put: what took its place since keeps that. */
+export type Kept = Pair & { readonly below: Below }
 
 /** Who may change a node in place: the tree that made it, until its next snapshot. */
 type Owner = object
@@ -51,16 +56,16 @@ export class MemoryState implements OrderedState {
   }
 
   insert(key: Uint8Array, value: Uint8Array): void {
-    this.replace(key, value, true)
+    this.replace(key, value, 'none')
   }
 
   /** As `put` or `insert`. @returns what `get` gave before. */
-  replace(ownKey: Uint8Array, ownValue: Uint8Array, isNew = false): Uint8Array | undefined {
+  replace(ownKey: Uint8Array, ownValue: Uint8Array, below?: Below): Uint8Array | undefined {
     const key = this.#isLasting ? whole(ownKey) : ownKey
     const value = this.#isLasting ? whole(ownValue) : ownValue
     this.#root = this.#own(this.#root)
     this.#replaced = undefined
-    const split = this.#insert(this.#root, { key, value, isNew })
+    const split = this.#insert(this.#root, { key, value, below })
     if (split !== undefined) {
       const lows = [new Uint8Array(0), split.low]
       this.#root = { owner: this.#owner, isLeaf: false, children: [this.#root, split.node], lows }
@@ -115,8 +120,8 @@ export class MemoryState implements OrderedState {
       const there = node.pairs[index]
       if (there !== undefined && compareBytes(there.key, pair.key) === 0) {
         this.#replaced = there.value
-        const { isNew } = there
-        node.pairs[index] = isNew === pair.isNew ? pair : { ...pair, isNew }
+        const { below } = there
+        node.pairs[index] = below === pair.below ? pair : { ...pair, below }
         return undefined
       }
       node.pairs.splice(index, 0, pair)

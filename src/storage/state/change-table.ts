@@ -1,6 +1,6 @@
 // Changes of one group that aren't on the disk yet, in the order of their keys.
 
-import { MemoryState, type Kept } from '../../core/machine/memory-state.ts'
+import { MemoryState, type Below, type Kept } from '../../core/machine/memory-state.ts'
 import type { KeyRange } from '../../core/machine/ordered-state.ts'
 
 /** Stands for a key that is to go; told from an empty value by its identity. */
@@ -25,11 +25,11 @@ export class ChangeTable {
   }
 
   /**
-   * @param isNew neither the disk has the key nor another table
+   * @param below what the disk and other tables have, where that is known
    * @returns what `get` gave before.
    */
-  set(key: Uint8Array, change: Uint8Array, isNew = false): Uint8Array | undefined {
-    const before = this.#changes.replace(key, change, isNew)
+  set(key: Uint8Array, change: Uint8Array, below?: Below): Uint8Array | undefined {
+    const before = this.#changes.replace(key, change, below)
     if (before === undefined) this.#bytes += CHANGE_BYTES + key.length + change.length
     else this.#bytes += change.length - before.length
     return before
@@ -49,7 +49,7 @@ export class ChangeTable {
     this.#bytes -= CHANGE_BYTES + key.length
   }
 
-  /** What is not `isNew` may be on the disk. */
+  /** With what is known of the disk. */
   range(range: KeyRange): Iterable<Kept> {
     return this.#changes.range(range)
   }

@@ -37,13 +37,13 @@ export class FlushedChanges {
     const own: MediumChange[] = []
     const take = (length: number): Uint8Array => this.#take(length)
     try {
-      for (const { key, value, isNew } of table.range({})) {
-        if (isNew && value === DELETED) continue
+      for (const { key, value, below } of table.range({})) {
+        if (below === 'none' && value === DELETED) continue
         const whole = pairKey(slot, key, take)
-        const old = isNew || isFirst ? undefined : this.#medium.peek(whole)
+        const old = isFirst || below === 'none' ? undefined : (below ?? this.#sumAt(whole))
         if (old !== undefined) {
           pairCount -= 1
-          pairSum = addToSum(pairSum, -sumOf(old))
+          pairSum = addToSum(pairSum, -old)
         }
         if (value === DELETED) {
           if (old !== undefined) own.push({ key: whole, value: undefined })
@@ -65,6 +65,11 @@ export class FlushedChanges {
     for (const change of own) this.changes.push(change)
     this.changes.push({ key, value: encodeGroupRecord(key, record) })
     return true
+  }
+
+  #sumAt(whole: Uint8Array): number | undefined {
+    const old = this.#medium.peek(whole)
+    return old === undefined ? undefined : sumOf(old)
   }
 
   #take(length: number): Uint8Array {

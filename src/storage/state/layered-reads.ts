@@ -4,7 +4,7 @@ import { MeshError, isMeshError } from '../../base/errors.ts'
 import { compareBytes, type OrderedReads } from '../../core/machine/ordered-state.ts'
 import type { KeyRange, Pair } from '../../core/machine/ordered-state.ts'
 import { DELETED, type ChangeTable } from './change-table.ts'
-import { keyOfPair, pairKey, slotRange, unseal } from './state-record.ts'
+import { keyOfPair, pairKey, slotRange, sumOf, unseal } from './state-record.ts'
 
 export type Layers = {
   /** The newest first. */
@@ -71,6 +71,8 @@ export class SlotReads implements OrderedReads {
   readonly #medium: OrderedReads
   readonly #slot: number
   readonly #onDamage: (error: MeshError) => MeshError
+  #lastKey: Uint8Array | undefined
+  #lastSum = 0
 
   /** @param onDamage is told of damage, and says what to throw for it */
   constructor(medium: OrderedReads, slot: number, onDamage: (error: MeshError) => MeshError) {
@@ -87,7 +89,21 @@ export class SlotReads implements OrderedReads {
     } catch (error) {
       throw this.#told(error)
     }
-    return value === undefined ? undefined : this.#checked(whole, value)
+    if (value === undefined) return undefined
+    const payload = this.#checked(whole, value)
+    this.#lastKey = key
+    this.#lastSum = sumOf(value)
+    return payload
+  }
+
+  /** @returns the checksum of a pair, if it is the last that was read, by the same array for a key. */
+  sumOf(key: Uint8Array): number | undefined {
+    return key === this.#lastKey ? this.#lastSum : undefined
+  }
+
+  /** What was read may change from now on. */
+  forget(): void {
+    this.#lastKey = undefined
   }
 
   *range(range: KeyRange): Generator<Pair> {

@@ -94,12 +94,13 @@ export class StoredGroupState implements GroupState {
 
   put(key: Uint8Array, value: Uint8Array): void {
     assert(key.length > 0 && key.length <= STORED_KEY_BYTES_MAX, 'a key has 1 to 1,978 bytes')
-    this.#undo.push({ key, change: this.#table.set(key, value) })
+    const below = this.#stored?.sumOf(key)
+    this.#undo.push({ key, change: this.#table.set(key, value, below) })
   }
 
   insert(key: Uint8Array, value: Uint8Array): void {
     assert(key.length > 0 && key.length <= STORED_KEY_BYTES_MAX, 'a key has 1 to 1,978 bytes')
-    this.#undo.push({ key, change: this.#table.set(key, value, true) })
+    this.#undo.push({ key, change: this.#table.set(key, value, 'none') })
   }
 
   delete(key: Uint8Array): void {
@@ -191,6 +192,7 @@ export class StoredGroupState implements GroupState {
 
   /** Begins a flush: what was committed is handed over, and reads go on looking through it. */
   seal(): SealedChanges {
+    this.#stored?.forget()
     const taken = this.#takeOpenBatch()
     const table = this.#table
     this.#flushing = table
