@@ -22,9 +22,9 @@ export async function createNode(options: NodeOptions): Promise<LocalNode> {
   const node = await createBareNode(options)
   try {
     const log = options.logger ?? silentLogger
-    const { url, token, close } = await serveHttpApi({ node, log }, { host: '127.0.0.1', port: 0 })
-    node.taskClient = { module: clientModule(), api: url, token }
-    void node.stopped.then(close)
+    const api = await serveHttpApi({ node, log }, { host: '127.0.0.1', port: 0 })
+    node.taskClient = { module: clientModule(), api: api.url, token: api.token }
+    void node.stopped.then(async () => await api.close())
     return node
   } catch (error) {
     await node.stop()
