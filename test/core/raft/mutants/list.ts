@@ -344,7 +344,19 @@ const recovery: readonly Mutant[] = [
   {
     name: 'a member that lacks only the commit index is not told',
     file: 'replication.ts',
-    from: '  if (!isCommitted && lacksCommit(raft, progress)) sendAppend(raft, message.from, true)\n',
+    from: '  if (!isCommitted && !isLate && lacksCommit(raft, progress)) sendAppend(raft, message.from, true)\n',
+    to: ''
+  },
+  {
+    name: 'a change of members is told late too',
+    file: 'replication.ts',
+    from: ' && committed > raft.pendingConfigIndex',
+    to: ''
+  },
+  {
+    name: 'a commit index that was not told at once is never told',
+    file: 'replication.ts',
+    from: '  raft.forEachPeer((id) => tellCommitTo(raft, id))\n',
     to: ''
   },
   {
