@@ -53,6 +53,8 @@ export type BoardInput =
   | { readonly kind: 'offer'; readonly name: string; readonly isLasting: boolean }
   /** There is nothing more to tell of a job. */
   | { readonly kind: 'withdraw'; readonly name: string }
+  /** Others are there whom this node couldn't hear: shards are asked soon. */
+  | { readonly kind: 'reached' }
 
 export type BoardEffect =
   /** Ask a shard for its open jobs, and step `listed` or `unanswered`. */
@@ -175,6 +177,9 @@ export class Board {
         break
       case 'withdraw':
         this.#offers.end(input.name)
+        break
+      case 'reached':
+        this.#asks.hurry(this.#nowMs)
     }
     this.tick(this.#nowMs)
   }
@@ -199,6 +204,11 @@ export class Board {
       found.push({ name, readyCount: Math.max(1, job.readyCount), waitedMs })
     }
     return found.toSorted((a, b) => compareText(a.name, b.name))
+  }
+
+  /** @returns whether a job is known to be open. */
+  has(name: string): boolean {
+    return this.#jobs.has(name)
   }
 
   /** @returns the names of all jobs that are known to be open. */
@@ -258,7 +268,10 @@ export class Board {
   #set(known: Known, { readyCount, nextReadyMs, mayNeedHelp, progress }: JobNews): void {
     known.readyCount = readyCount
     known.progress = progress
-    known.dueMs = nextReadyMs === undefined ? Infinity : this.#nowMs + nextReadyMs
+    // The time of a shard of which nothing is asked stands still: what was heard first is right, and
+    // whoever comes too early is told when to come again.
+    const dueMs = nextReadyMs === undefined ? Infinity : this.#nowMs + nextReadyMs
+    known.dueMs = known.dueMs > this.#nowMs ? Math.min(known.dueMs, dueMs) : dueMs
     if (mayNeedHelp && readyCount === 0) known.dueMs = this.#nowMs
   }
 

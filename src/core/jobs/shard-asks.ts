@@ -11,9 +11,11 @@ type Ask = { nextMs: number; isAsked: boolean; readonly pauses: Backoff }
 
 export class ShardAsks {
   readonly #asks: readonly Ask[]
+  readonly #random: Random
 
   /** The first questions are spread over a second. */
   constructor(shardCount: number, random: Random) {
+    this.#random = random
     this.#asks = Array.from({ length: shardCount }, () => {
       const pauses = new Backoff(PAUSES, random)
       return { nextMs: random.below(SECOND_MS), isAsked: false, pauses }
@@ -45,5 +47,13 @@ export class ShardAsks {
     if (hasWork) ask.pauses.reset()
     ask.isAsked = false
     ask.nextMs = nowMs + ask.pauses.next()
+  }
+
+  /** There may be news: all are asked within a second. */
+  hurry(nowMs: number): void {
+    for (const ask of this.#asks) {
+      ask.pauses.reset()
+      ask.nextMs = Math.min(ask.nextMs, nowMs + this.#random.below(SECOND_MS))
+    }
   }
 }

@@ -1,132 +1,174 @@
-// The open jobs that this node knows of: hints that come by gossip, and what shards say when they are
-// asked. Nothing here decides; what is out of date costs a question.
+// What a node knows of open jobs, kept by the pure board of core/jobs: gossip tells of new ones, and
+// shards are asked. All of it is hints; a grant decides.
 
-import { sleep, type Clock } from '../../base/clock.ts'
+import type { Clock, Timer } from '../../base/clock.ts'
+import { fromUtf8, utf8 } from '../../base/bytes.ts'
 import { errorMessage, isMeshError } from '../../base/errors.ts'
 import type { PeerId } from '../../base/ids.ts'
 import type { Logger } from '../../base/log.ts'
-import { SECOND_MS } from '../../base/units.ts'
-import { utf8, fromUtf8 } from '../../base/bytes.ts'
-import { JOB_OPEN, type OpenJobsResult } from '../../core/machine/job-listings.ts'
-import { parseJobSpace } from '../../core/machine/job-names.ts'
-import { JOB_GET } from '../../core/machine/job-queries.ts'
-import type { JobPolicy, Stage } from '../../core/machine/job-records.ts'
+import type { Random } from '../../base/random.ts'
+import { Board, type BoardEffect, type BoardInput, type JobNews } from '../../core/jobs/board.ts'
+import type { GrantResult } from '../../core/machine/job-calls.ts'
+import { JOB_OPEN, type OpenJob, type OpenJobsResult } from '../../core/machine/job-listings.ts'
+import { medianMs } from '../../core/machine/job-durations.ts'
+import { JOB_GET, type JobView } from '../../core/machine/job-queries.ts'
 import { JOB_PAGE_MAX } from '../../core/machine/limits.ts'
 import type { Network, Unsubscribe } from '../../net/network.ts'
 import type { Shards } from '../../shard/shards.ts'
 import { decodeJobOffers, encodeJobOffers, type JobOffer } from '../../wire/job.ts'
-import { decodeSpec, type JobSpec } from './spec.ts'
+import { knownJob, newsOf, type FoundJob, type KnownJob } from './known-job.ts'
+import { workerName } from './task-runner.ts'
 
-/** Open jobs that a node keeps in mind; the rest is found when these are done. */
-const JOBS_MAX = 4_096
-/** How often shards are asked while nothing is heard: twice as long each time, up to the last. */
-const ASK_MS_MIN: number = SECOND_MS
-const ASK_MS_MAX: number = 30 * SECOND_MS
-
-/** What a node knows of an open job. */
-export type KnownJob = {
-  readonly name: string
-  readonly id: string
-  readonly space: Uint8Array
-  readonly spec: JobSpec
-  readonly policy: JobPolicy
-  readonly stages: readonly Stage[]
-  /** By this node's monotonic clock: when it was first heard of. */
-  readonly sinceMs: number
-  /** Of a task. */
-  readonly medianMs: number | undefined
-  /** Tasks that could be granted when it was last asked. */
-  ready: number
-  /** Nothing is to be had of it before then, by this node's monotonic clock. */
-  notBeforeMs: number
+/** A job of which tasks may be had now. */
+export type OpenCandidate = {
+  readonly job: KnownJob
+  readonly readyCount: number
+  readonly waitedMs: number
 }
 
 export type BoardComponents = {
   readonly shards: Shards
-  readonly network: Pick<Network, 'subscribe' | 'publish'>
+  readonly network: Pick<Network, 'subscribe' | 'publish' | 'onConnected'>
   readonly clock: Clock
+  readonly random: Random
   readonly log: Logger
   readonly self: PeerId
+}
+
+type Listeners = {
+  /** Something may be had of some job. */
+  readonly onNews: () => void
+  /** A job isn't open any more. */
+  readonly onOver: (name: string) => void
 }
 
 export class JobBoard {
   readonly #components: BoardComponents
   readonly #topic: string
+  readonly #board: Board
   readonly #jobs = new Map<string, KnownJob>()
-  readonly #listeners = new Set<(job: string) => void>()
+  /** What this node tells of jobs. */
+  readonly #own = new Map<string, JobOffer>()
   readonly #stopping = new AbortController()
-  readonly #asking = new Set<string>()
-  #unsubscribe: Unsubscribe | undefined
-  #askMs = ASK_MS_MIN
-  #wake = new AbortController()
+  #listeners: Listeners = { onNews: () => {}, onOver: () => {} }
+  #unsubscribe: Unsubscribe[] = []
+  #timer: Timer | undefined
 
   constructor(components: BoardComponents, options: { topic: string }) {
+    const { shards, random } = components
     this.#components = components
     this.#topic = options.topic
+    const shardOf = (name: string): number => shards.shardOf(utf8(name))
+    this.#board = new Board({ random, shardCount: shards.count, shardOf })
   }
 
-  start(): void {
-    this.#unsubscribe = this.#components.network.subscribe(this.#topic, (data) => this.#hear(data))
-    void this.#askAgainAndAgain()
+  start(listeners: Listeners): void {
+    const { network } = this.#components
+    this.#listeners = listeners
+    this.#unsubscribe = [
+      network.subscribe(this.#topic, (data) => this.#hear(data)),
+      network.onConnected(() => this.#step({ kind: 'reached' }))
+    ]
+    this.#step({ kind: 'reached' })
   }
 
   stop(): void {
-    this.#unsubscribe?.()
+    for (const unsubscribe of this.#unsubscribe) unsubscribe()
+    this.#timer?.cancel()
     this.#stopping.abort()
   }
 
-  jobs(): Iterable<KnownJob> {
-    return this.#jobs.values()
+  /** While there is no room for a task nobody is asked. */
+  setRoom(hasRoom: boolean): void {
+    this.#step({ kind: 'room', hasRoom })
   }
 
-  /** Calls with the name of a job that became known, or of which something changed. */
-  onChanged(listener: (job: string) => void): Unsubscribe {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+  candidates(): OpenCandidate[] {
+    return this.#board.candidates().flatMap(({ name, readyCount, waitedMs }) => {
+      const job = this.#jobs.get(name)
+      return job === undefined ? [] : [{ job, readyCount, waitedMs }]
+    })
   }
 
-  /** Tells all nodes, this one too. Never rejects. */
-  async offer(offers: readonly JobOffer[]): Promise<void> {
-    for (const offer of offers) this.#hearOffer(offer)
+  /** What a grant of this node was answered. */
+  granted({ name }: KnownJob, result: GrantResult): void {
+    const known = this.#jobs.get(name)
+    if (known === undefined) return
+    if (result.phase !== 'open') {
+      this.#over(name)
+      return
+    }
+    const counts = { ...known.counts, running: result.runningCount }
+    this.#jobs.set(name, { ...known, counts })
+    const news = newsOf({ ...known, counts }, { ...result, ageMs: 0 })
+    this.#step({ kind: 'granted', news, taskCount: result.tasks.length })
+  }
+
+  /** A grant was refused, or not answered. */
+  refused(name: string): void {
+    this.#step({ kind: 'refused', name })
+  }
+
+  /** Tells all nodes of a job, this one too. @param isLasting again and again, until it is withdrawn */
+  offer(offer: JobOffer, isLasting: boolean): void {
+    this.#hearOffer(offer)
+    this.#own.set(offer.space, offer)
+    this.#step({ kind: 'offer', name: offer.space, isLasting })
+  }
+
+  withdraw(name: string): void {
+    if (this.#own.delete(name)) this.#step({ kind: 'withdraw', name })
+  }
+
+  /** A job isn't open any more. */
+  forget(name: string): void {
+    this.#step({ kind: 'seen', name, news: undefined })
+    this.#over(name)
+  }
+
+  #step(input: BoardInput): void {
+    if (this.#stopping.signal.aborted) return
+    this.#board.tick(this.#components.clock.monotonicMs())
+    this.#board.step(input)
+    this.#take()
+  }
+
+  #take(): void {
+    for (const effect of this.#board.take()) this.#do(effect)
+    const { clock } = this.#components
+    const { nextMs } = this.#board
+    this.#timer?.cancel()
+    if (nextMs === undefined) return
+    this.#timer = clock.after(Math.max(0, nextMs - clock.monotonicMs()), () => {
+      this.#board.tick(clock.monotonicMs())
+      this.#take()
+    })
+  }
+
+  #do(effect: BoardEffect): void {
+    switch (effect.kind) {
+      case 'ask':
+        void this.#ask(effect.shard)
+        break
+      case 'look':
+        void this.#look(effect.name)
+        break
+      case 'offer':
+        void this.#publish(effect.names)
+        break
+      case 'choose':
+        this.#listeners.onNews()
+    }
+  }
+
+  async #publish(names: readonly string[]): Promise<void> {
+    const offers = names.flatMap((name) => this.#own.get(name) ?? [])
+    if (offers.length === 0) return
     try {
       await this.#components.network.publish(this.#topic, encodeJobOffers(offers))
     } catch (error) {
       this.#components.log.debug('offer.unpublished', { reason: errorMessage(error) })
     }
-  }
-
-  /** Looks at a job now. Never rejects. */
-  async look(name: string): Promise<void> {
-    if (this.#asking.has(name) || this.#stopping.signal.aborted) return
-    this.#asking.add(name)
-    try {
-      const space = utf8(name)
-      const { signal } = this.#stopping
-      const { result } = await this.#components.shards.query(
-        { space },
-        JOB_GET,
-        { space },
-        { signal }
-      )
-      const { job, state, readyCount, nextReadyMs } = result
-      if (state.phase === 'open') this.#learn({ ...job, space, readyCount, nextReadyMs })
-      else this.forget(name)
-    } catch (error) {
-      if (isMeshError(error, 'not-found')) this.forget(name)
-      else this.#components.log.debug('board.unknown', { job: name, reason: errorMessage(error) })
-    } finally {
-      this.#asking.delete(name)
-    }
-  }
-
-  forget(name: string): void {
-    if (this.#jobs.delete(name)) this.#changed(name)
-  }
-
-  /** Something is going on: shards are asked soon again. */
-  hurry(): void {
-    this.#askMs = ASK_MS_MIN
-    this.#wake.abort()
   }
 
   #hear(data: Uint8Array): void {
@@ -138,96 +180,87 @@ export class JobBoard {
   }
 
   #hearOffer({ space, ready }: JobOffer): void {
-    const known = this.#jobs.get(space)
-    // None: it was cancelled, or somebody has them all.
-    if (known === undefined || ready === 0) void this.look(space)
-    else {
-      known.ready = Math.max(known.ready, ready)
-      known.notBeforeMs = 0
-      this.#changed(space)
-    }
+    this.#step({ kind: 'offered', name: space, readyCount: ready })
   }
 
-  #learn(
-    found: Pick<KnownJob, 'space' | 'policy'> & {
-      spec: Uint8Array
-      count: number
-      stages?: readonly Stage[]
-      medianMs?: number | undefined
-      readyCount: number
-      nextReadyMs: number | undefined
-    }
-  ): void {
-    const { clock, log } = this.#components
-    const name = fromUtf8(found.space)
-    const id = parseJobSpace(found.space)?.id
-    const before = this.#jobs.get(name)
-    if (id === undefined || (before === undefined && this.#jobs.size >= JOBS_MAX)) return
-    const nowMs = clock.monotonicMs()
-    const waitMs = found.readyCount > 0 ? 0 : (found.nextReadyMs ?? Infinity)
+  async #look(name: string): Promise<void> {
+    const { shards, log } = this.#components
+    const space = utf8(name)
+    const { signal } = this.#stopping
     try {
-      const { policy, count, medianMs } = found
-      this.#jobs.set(name, {
-        name,
-        id,
-        space: found.space.slice(),
-        spec: before?.spec ?? decodeSpec(found.spec),
-        policy,
-        stages: found.stages ?? before?.stages ?? [{ from: 0, to: count, after: [] }],
-        sinceMs: before?.sinceMs ?? nowMs,
-        medianMs,
-        ready: found.readyCount,
-        notBeforeMs: nowMs + waitMs
-      })
-      this.#changed(name)
+      const { result } = await shards.query({ space }, JOB_GET, { space }, { signal })
+      const news = result.state.phase === 'open' ? this.#seen(space, result) : undefined
+      this.#step({ kind: 'seen', name, news })
+      if (news === undefined) this.#over(name)
     } catch (error) {
-      log.warn('board.unreadable', { job: name, reason: errorMessage(error) })
-    }
-  }
-
-  async #askAgainAndAgain(): Promise<void> {
-    const { clock, log } = this.#components
-    const { signal } = this.#stopping
-    while (!signal.aborted) {
-      this.#wake = new AbortController()
-      try {
-        await this.#askAll()
-      } catch (error) {
-        if (signal.aborted) return
-        log.debug('board.unasked', { reason: errorMessage(error) })
+      if (isMeshError(error, 'not-found')) this.forget(name)
+      else {
+        this.#step({ kind: 'unseen', name })
+        log.debug('board.unseen', { job: name, reason: errorMessage(error) })
       }
-      const woken = AbortSignal.any([signal, this.#wake.signal])
-      await sleep(clock, this.#askMs, { signal: woken }).catch(() => {})
-      this.#askMs = this.#jobs.size > 0 ? ASK_MS_MIN * 2 : Math.min(2 * this.#askMs, ASK_MS_MAX)
     }
   }
 
-  async #askAll(): Promise<void> {
-    const { shards } = this.#components
-    const { signal } = this.#stopping
-    const seen = new Set<string>()
-    for (let shard = 0; shard < shards.count; shard++) {
+  async #ask(shard: number): Promise<void> {
+    const { shards, log } = this.#components
+    const options = { signal: this.#stopping.signal, isStale: true }
+    const found: JobNews[] = []
+    try {
       let after: Uint8Array | undefined
       do {
         const args = { after, limit: JOB_PAGE_MAX }
-        const page: OpenJobsResult = (
-          await shards.query({ shard }, JOB_OPEN, args, { signal, isStale: true })
-        ).result
-        for (const job of page.jobs) {
-          const name = fromUtf8(job.space)
-          seen.add(name)
-          // Of one with stages only the job itself tells which they are.
-          if (this.#jobs.has(name) || decodeSpec(job.spec).stages === undefined) this.#learn(job)
-          else await this.look(name)
-        }
+        const page: OpenJobsResult = (await shards.query({ shard }, JOB_OPEN, args, options)).result
+        for (const job of page.jobs) found.push(...this.#listed(job, page.timeMs))
         after = page.next?.slice()
       } while (after !== undefined)
+      this.#step({ kind: 'listed', shard, jobs: found })
+    } catch (error) {
+      this.#step({ kind: 'unanswered', shard })
+      log.debug('board.unanswered', { shard, reason: errorMessage(error) })
     }
-    // A replica that lags may not show what others know: only what is looked at is forgotten.
-    for (const name of this.#jobs.keys()) if (!seen.has(name)) await this.look(name)
+    for (const name of this.#jobs.keys()) if (!this.#board.has(name)) this.#jobs.delete(name)
+    for (const name of this.#own.keys()) if (!this.#board.has(name)) this.#own.delete(name)
   }
 
-  #changed(name: string): void {
-    for (const listener of this.#listeners) listener(name)
+  #listed(job: OpenJob, timeMs: number): JobNews[] {
+    const name = fromUtf8(job.space)
+    const stages = this.#jobs.get(name)?.stages
+    const one = [{ from: 0, to: job.count, after: [] }]
+    const known = this.#note({ ...job, stages: stages ?? one })
+    if (known === undefined) return []
+    // Of one with stages only the job itself tells which they are.
+    if (stages === undefined && known.spec.stages !== undefined) {
+      this.#jobs.delete(name)
+      this.#step({ kind: 'offered', name, readyCount: 0 })
+      return []
+    }
+    return [newsOf(known, { ...job, ageMs: timeMs - job.createdMs })]
+  }
+
+  #seen(space: Uint8Array, view: JobView): JobNews | undefined {
+    const { job, state, timeMs } = view
+    const { counts, denied } = state
+    const known = this.#note({ ...job, space, counts, denied, medianMs: medianMs(state.durations) })
+    if (known === undefined) return undefined
+    return newsOf(known, { ...view, ageMs: timeMs - job.createdMs })
+  }
+
+  /** @returns undefined when it can't be read */
+  #note(found: FoundJob): KnownJob | undefined {
+    const { self, log } = this.#components
+    const name = fromUtf8(found.space)
+    try {
+      const known = knownJob(found, { self: workerName(self), spec: this.#jobs.get(name)?.spec })
+      this.#jobs.set(name, known)
+      return known
+    } catch (error) {
+      log.warn('board.unreadable', { job: name, reason: errorMessage(error) })
+      return undefined
+    }
+  }
+
+  #over(name: string): void {
+    this.#jobs.delete(name)
+    if (!this.#stopping.signal.aborted) this.#listeners.onOver(name)
   }
 }

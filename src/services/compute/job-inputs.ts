@@ -34,12 +34,14 @@ export class JobInputs {
     this.#components = components
   }
 
-  /** @returns the input of a task once it was read; it is taken with that */
+  /** @returns the input of a task, once it was read */
   ready(about: JobAbout, task: number): Input | undefined {
-    const known = this.#jobs.get(about.name)
-    const input = known?.ready.get(task)
-    known?.ready.delete(task)
-    return input
+    return this.#jobs.get(about.name)?.ready.get(task)
+  }
+
+  /** A task has its input. */
+  taken(about: JobAbout, task: number): void {
+    this.#jobs.get(about.name)?.ready.delete(task)
   }
 
   /** Reads the inputs of some tasks. @throws what reading throws; not-found */

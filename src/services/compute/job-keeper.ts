@@ -14,7 +14,6 @@ import { JOB_WORKERS } from '../../core/machine/job-queries.ts'
 import { JOB_PAGE_MAX, JOB_STEP_MAX } from '../../core/machine/limits.ts'
 import type { Network, Unsubscribe } from '../../net/network.ts'
 import type { Shards } from '../../shard/shards.ts'
-import { OFFERS_MAX } from '../../wire/job-offers.ts'
 import type { JobOffer } from '../../wire/job.ts'
 import type { JobBoard } from './job-board.ts'
 import { workerName } from './task-runner.ts'
@@ -22,9 +21,6 @@ import { workerName } from './task-runner.ts'
 /** How often the led shards are looked at. */
 const LOOK_MS: number = SECOND_MS
 const SWEEP_MS: number = MINUTE_MS
-/** A job is offered again after this, twice as long each time, up to the last. */
-const OFFER_MS_MIN: number = SECOND_MS
-const OFFER_MS_MAX: number = 30 * SECOND_MS
 /** A worker that is back within this time keeps its tasks. */
 const RECALL_MS = 500
 
@@ -38,12 +34,11 @@ export type JobKeeperComponents = {
   readonly ledShards: () => readonly number[]
 }
 
-type Offered = { ready: number; atMs: number; pauseMs: number }
-
 export class JobKeeper {
   readonly #components: JobKeeperComponents
   readonly #stopping = new AbortController()
-  readonly #offered = new Map<string, Offered>()
+  /** Open jobs of the led shards, as they were at the last look. */
+  #seen = new Map<string, JobOffer>()
   #unsubscribe: Unsubscribe | undefined
   #sweep: Timer | undefined
   #running: Promise<unknown> = Promise.resolve()
@@ -81,36 +76,24 @@ export class JobKeeper {
   }
 
   async #offerAll(): Promise<void> {
-    const nowMs = this.#components.clock.monotonicMs()
-    const offers: JobOffer[] = []
-    const seen = new Set<string>()
+    const { board } = this.#components
+    const seen = new Map<string, JobOffer>()
     for await (const job of this.#openJobs()) {
       const space = fromUtf8(job.space)
-      seen.add(space)
       const isDue = job.nextReadyMs !== undefined && job.nextReadyMs <= 0
       const ready = Math.max(job.readyCount, isDue ? 1 : 0)
-      if (ready === 0 || !this.#isToBeOffered(space, ready, nowMs)) continue
       const { priority, submitter } = job.policy
-      offers.push({ space, priority, submitter, ready, estimateMs: job.medianMs })
+      const offer = { space, priority, submitter, ready, estimateMs: job.medianMs }
+      seen.set(space, offer)
+      // What nobody takes is offered ever more seldom, what is new at once.
+      if (ready === 0) board.withdraw(space)
+      else if (ready > (this.#seen.get(space)?.ready ?? 0)) board.offer(offer, true)
     }
-    for (const space of this.#offered.keys()) if (!seen.has(space)) this.#offered.delete(space)
-    while (offers.length > 0) await this.#components.board.offer(offers.splice(0, OFFERS_MAX))
-  }
-
-  #isToBeOffered(space: string, ready: number, nowMs: number): boolean {
-    const before = this.#offered.get(space)
-    if (before === undefined) {
-      this.#offered.set(space, { ready, atMs: nowMs, pauseMs: OFFER_MS_MIN })
-      return true
+    for (const [space, offer] of this.#seen) {
+      // Whoever still runs tasks of it should know.
+      if (!seen.has(space)) board.offer({ ...offer, ready: 0 }, false)
     }
-    // Tasks that nobody takes are offered ever more seldom, new ones at once.
-    const isMore = ready > before.ready
-    const isLate = nowMs - before.atMs >= before.pauseMs
-    before.ready = ready
-    if (!isMore && !isLate) return false
-    before.atMs = nowMs
-    before.pauseMs = isMore ? OFFER_MS_MIN : Math.min(2 * before.pauseMs, OFFER_MS_MAX)
-    return true
+    this.#seen = seen
   }
 
   /** Of the led shards, as the replicas here have them. */

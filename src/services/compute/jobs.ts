@@ -164,14 +164,14 @@ export class NodeSubmitter implements PartSubmitter {
     clock: Clock
     files: Pick<Files, 'putFor'>
     /** Tells all nodes that there is work. */
-    offer: (offers: readonly JobOffer[]) => Promise<void>
+    offer: (offer: JobOffer) => void
   }
 
   constructor(components: {
     shards: Shards
     clock: Clock
     files: Pick<Files, 'putFor'>
-    offer: (offers: readonly JobOffer[]) => Promise<void>
+    offer: (offer: JobOffer) => void
   }) {
     this.#components = components
   }
@@ -188,7 +188,7 @@ export class NodeSubmitter implements PartSubmitter {
     const space = fromUtf8(part.space)
     if (isNew) {
       const offer = { space, priority, submitter, ready: inputs.length, estimateMs: undefined }
-      void this.#components.offer([offer])
+      this.#components.offer(offer)
     }
     return isNew
   }

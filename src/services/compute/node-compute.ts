@@ -71,7 +71,7 @@ export class NodeCompute {
     this.#runner = runner
     this.#leases = new Leases(basic)
     const topic = `/atoll/${options.meshId}/offers`
-    this.#board = new JobBoard({ ...basic, network, self }, { topic })
+    this.#board = new JobBoard({ ...basic, network, random, self }, { topic })
     const inputs = new JobInputs({ shards, clock, files })
     const board = this.#board
     this.#worker = new Worker(
@@ -87,7 +87,7 @@ export class NodeCompute {
       shards,
       clock,
       files,
-      offer: async (offers) => await board.offer(offers)
+      offer: (offer) => board.offer(offer, false)
     })
     const read = async (cid: string, calls: object): Promise<Uint8Array> =>
       await readAll(files.get(cid, calls))
@@ -111,7 +111,6 @@ export class NodeCompute {
 
   async start(): Promise<void> {
     await this.#components.executor.start()
-    this.#board.start()
     this.#worker.start()
     this.#keeper.start()
   }

@@ -3,7 +3,7 @@
 
 import { sleep, type Clock } from '../../base/clock.ts'
 import { utf8 } from '../../base/bytes.ts'
-import { errorMessage, isMeshError, toMeshError, type ErrorCode } from '../../base/errors.ts'
+import { isMeshError, toMeshError, type ErrorCode } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import { KIB, MINUTE_MS } from '../../base/units.ts'
 import { blockIdToBytes } from '../../core/block/block-id.ts'
@@ -28,7 +28,13 @@ const TELL_MS_MAX: number = 2 * MINUTE_MS
 const RETRY_MS = 200
 const RETRY_MS_MAX = 3_000
 /** What doesn't get better by telling it again. */
-const FINAL: readonly ErrorCode[] = ['not-found', 'invalid-argument', 'too-large', 'stopped']
+const FINAL: readonly ErrorCode[] = [
+  'not-found',
+  'invalid-argument',
+  'too-large',
+  'conflict',
+  'stopped'
+]
 
 export type OutcomesComponents = {
   readonly shards: Shards
@@ -55,11 +61,15 @@ export class Outcomes {
   readonly #worker: string
   readonly #signal: AbortSignal
   readonly #onTold: (result: CompleteResult) => void
+  readonly #onUntold: (reason: string) => void
   #waiting: TaskOutcome[] = []
   #isTelling = false
   #idle = Promise.withResolvers<void>()
 
-  /** @param options.signal ends the telling: what wasn't told by then is found out by the lease */
+  /**
+   * @param options.signal ends the telling: what wasn't told by then is found out by the lease
+   * @param options.onUntold some couldn't be told: only the end of the lease frees their tasks
+   */
   constructor(
     components: OutcomesComponents,
     options: {
@@ -67,6 +77,7 @@ export class Outcomes {
       worker: string
       signal: AbortSignal
       onTold: (result: CompleteResult) => void
+      onUntold: (reason: string) => void
     }
   ) {
     this.#components = components
@@ -74,6 +85,7 @@ export class Outcomes {
     this.#worker = options.worker
     this.#signal = options.signal
     this.#onTold = options.onTold
+    this.#onUntold = options.onUntold
     this.#idle.resolve()
   }
 
@@ -112,13 +124,18 @@ export class Outcomes {
         const result = isLarge ? files[0] : undefined
         const logs = attempted.logs === '' ? undefined : files.at(-1)
         const cycle = Math.min(...files.map((file) => file.cycle))
-        await this.#complete([outcomeOf(attempted, result, logs)], { cycle, signal })
+        await this.#told([outcomeOf(attempted, result, logs)], { cycle, signal })
       })
     } catch (error) {
       if (this.#signal.aborted) return
+      // A log isn't worth a task.
+      if (attempted.logs !== '') {
+        await this.tellAttempt({ ...attempted, logs: '' })
+        return
+      }
       const { code, message } = toMeshError(error)
       const problem = { code, message: `Cannot keep its result: ${message}`.slice(0, 250) }
-      const failed = { ...attempted, kind: 'failed', logs: '', error: problem } as const
+      const failed = { ...attempted, kind: 'failed', error: problem } as const
       this.tell(outcomeOf({ ...failed, isRetryable: true }, undefined, undefined))
     }
   }
@@ -145,18 +162,30 @@ export class Outcomes {
   }
 
   async #run(): Promise<void> {
-    while (this.#waiting.length > 0 && !this.#signal.aborted) {
-      const outcomes = this.#take()
-      try {
-        await this.#told(outcomes)
-      } catch (error) {
-        if (this.#signal.aborted) break
-        const reason = errorMessage(error)
-        this.#components.log.warn('worker.untold', { count: outcomes.length, reason })
-      }
-    }
+    while (this.#waiting.length > 0 && !this.#signal.aborted) await this.#tellSome(this.#take())
     this.#isTelling = false
     this.#idle.resolve()
+  }
+
+  async #tellSome(outcomes: readonly TaskOutcome[], isLastTry = false): Promise<void> {
+    try {
+      await this.#told(outcomes, { signal: this.#signal })
+    } catch (error) {
+      if (this.#signal.aborted) return
+      const { code, message } = toMeshError(error)
+      this.#components.log.warn('worker.untold', { count: outcomes.length, reason: message })
+      const isOfOne = code === 'invalid-argument' || code === 'too-large'
+      if (!isOfOne || isLastTry) this.#onUntold(message)
+      else if (outcomes.length > 1) {
+        for (const outcome of outcomes) await this.#tellSome([outcome])
+      } else {
+        const problem = { code, message: `Cannot tell its outcome: ${message}`.slice(0, 250) }
+        await this.#tellSome(
+          outcomes.map((outcome) => plainFailure(outcome, problem)),
+          true
+        )
+      }
+    }
   }
 
   #take(): TaskOutcome[] {
@@ -171,24 +200,28 @@ export class Outcomes {
   }
 
   /** Again and again: telling twice is harmless, and the work is done already. */
-  async #told(outcomes: readonly TaskOutcome[]): Promise<void> {
+  async #told(
+    outcomes: readonly TaskOutcome[],
+    options: { cycle?: number; signal: AbortSignal | undefined }
+  ): Promise<void> {
     const { clock } = this.#components
+    const { signal } = options
     const untilMs = clock.monotonicMs() + TELL_MS_MAX
     for (let delayMs = RETRY_MS; ; delayMs = Math.min(2 * delayMs, RETRY_MS_MAX)) {
       try {
-        await this.#complete(outcomes, { signal: this.#signal })
+        await this.#complete(outcomes, options)
         return
       } catch (error) {
         const isFinal = isMeshError(error) && FINAL.includes(error.code)
-        if (isFinal || this.#signal.aborted || clock.monotonicMs() > untilMs) throw error
-        await sleep(clock, delayMs, { signal: this.#signal })
+        if (isFinal || signal?.aborted === true || clock.monotonicMs() > untilMs) throw error
+        await sleep(clock, delayMs, { signal })
       }
     }
   }
 
   async #complete(
     outcomes: readonly TaskOutcome[],
-    options: { cycle?: number; signal?: AbortSignal | undefined }
+    options: { cycle?: number; signal: AbortSignal | undefined }
   ): Promise<readonly Verdict[]> {
     const { cycle, signal } = options
     const args = { worker: this.#worker, outcomes, cycle }
@@ -197,6 +230,11 @@ export class Outcomes {
     this.#onTold(result)
     return result.verdicts
   }
+}
+
+function plainFailure({ task, attempt }: TaskOutcome, error: TaskError): TaskOutcome {
+  const told = { task, attempt, error, isRetryable: true, durationMs: 0, logs: undefined }
+  return { ...told, kind: 'failed' }
 }
 
 function bytesOf(outcome: TaskOutcome): number {
@@ -211,7 +249,7 @@ function outcomeOf(
   logFile: Uploaded | undefined
 ): TaskOutcome {
   const { task, attempt } = attempted
-  const durationMs = Math.round(attempted.durationMs)
+  const durationMs = Math.max(0, Math.round(attempted.durationMs))
   const logs = logFile === undefined ? undefined : blockIdToBytes(logFile.id)
   const told = { task, attempt, durationMs, logs }
   if (attempted.kind === 'failed') {

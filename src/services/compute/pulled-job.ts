@@ -1,19 +1,26 @@
 // A job of which this node has tasks: what it was granted and hasn't begun, what runs, what is to be
 // told. The lease behind it says whether the tasks are still this node's.
 
-import { MeshError, toMeshError } from '../../base/errors.ts'
+import { sleep } from '../../base/clock.ts'
+import { isMeshError, MeshError, toMeshError } from '../../base/errors.ts'
 import type { PeerId } from '../../base/ids.ts'
-import { SECOND_MS } from '../../base/units.ts'
+import { MINUTE_MS, SECOND_MS } from '../../base/units.ts'
 import { JOB_GRANT, type GrantedTask, type GrantResult } from '../../core/machine/job-calls.ts'
 import type { Stage } from '../../core/machine/job-records.ts'
-import type { Lease, Leases } from '../leases/leases.ts'
+import type { Leases } from '../leases/leases.ts'
 import type { JobInputs } from './job-inputs.ts'
+import { JOB_LEASE_MS, JobLease } from './job-lease.ts'
 import { Outcomes, type OutcomesComponents } from './outcomes.ts'
 import { specOfStage, type JobSpec } from './spec.ts'
 import { workerName, type Ran, type TaskRunner } from './task-runner.ts'
 
-/** A worker that is silent for so long has lost its tasks. */
-const LEASE_MS: number = 6 * SECOND_MS
+/**
+ * A question for tasks is the same one for so long: a second one beside it would give tasks to
+ * somebody who doesn't know of them.
+ */
+const PULL_MS_MAX: number = 10 * MINUTE_MS
+/** What is given back when the node stops, or has done all, may take so long. */
+const STOP_MS: number = SECOND_MS
 /** Errors and their texts as the shard takes them. */
 const ERROR_LENGTH_MAX = 250
 
@@ -35,34 +42,48 @@ export type JobAbout = {
   readonly submitter: string
 }
 
+export type PulledEvents = {
+  /** Something ended, was given back or taken away. */
+  readonly onChanged: () => void
+  /** A task was done here, … */
+  readonly onWell: () => void
+  /** … or what runs tasks here didn't, or ended. */
+  readonly onTrouble: (reason: string) => void
+}
+
 type Granted = GrantedTask & { readonly sinceMs: number }
 
 export class PulledJob {
   readonly about: JobAbout
   readonly #components: PulledComponents
-  readonly #onChanged: () => void
+  readonly #events: PulledEvents
   readonly #ended = new AbortController()
   readonly #outcomes: Outcomes
-  #lease: Lease | undefined
+  readonly #lease: JobLease
   /** Granted and not begun, in the order of the grant. */
   #queue: Granted[] = []
   readonly #running = new Map<number, { task: number; controller: AbortController }>()
-  /** Outcomes that are on their way to the shard, with their blocks. */
-  #telling = 0
+  /** Attempts that run, or whose outcomes are on their way to the shard with their blocks. */
+  readonly #finishing = new Set<Promise<void>>()
+  #isReading = false
 
-  /** @param onChanged something ended, was given back or taken away */
-  constructor(components: PulledComponents, about: JobAbout, onChanged: () => void) {
+  constructor(components: PulledComponents, about: JobAbout, events: PulledEvents) {
     this.#components = components
     this.about = about
-    this.#onChanged = onChanged
+    this.#events = events
+    this.#lease = new JobLease(components.leases, {
+      space: about.space,
+      onLost: () => this.#takeAway(new MeshError('timeout', 'The lease of the tasks has ended'))
+    })
     this.#outcomes = new Outcomes(components, {
       space: about.space,
       worker: workerName(components.self),
       signal: this.#ended.signal,
       onTold: ({ phase }) => {
-        if (phase !== 'open') this.#takeAway(new MeshError('aborted', `The job is ${phase}`))
-        this.#onChanged()
-      }
+        if (phase !== 'open') this.#over(`The job is ${phase}`)
+        events.onChanged()
+      },
+      onUntold: (reason) => this.#lease.lose(new MeshError('timeout', reason))
     })
   }
 
@@ -84,33 +105,42 @@ export class PulledJob {
     return (
       this.#queue.length === 0 &&
       this.#running.size === 0 &&
-      this.#telling === 0 &&
+      this.#finishing.size === 0 &&
       !this.#outcomes.isBusy
     )
   }
 
   /** Asks for tasks. @throws as `Shards.execute` */
   async pull(limit: number, isSpeculativeAllowed: boolean): Promise<GrantResult> {
-    const { shards, clock, leases, self } = this.#components
-    const known = this.#lease?.lost.aborted === false ? this.#lease.id : 0
-    const args = { worker: workerName(self), lease: known, ttlMs: LEASE_MS, limit }
-    const sentMs = clock.monotonicMs()
-    const target = { space: this.about.space }
-    const signal = this.#ended.signal
-    const { result } = await shards.execute(
-      target,
-      JOB_GRANT,
-      { ...args, isSpeculativeAllowed },
-      { signal }
-    )
-    if (result.lease !== 0 && result.lease !== this.#lease?.id) {
-      const { space } = this.about
-      const lease = leases.adopt(space, { id: result.lease, ttlMs: LEASE_MS, sentMs })
-      this.#lease = lease
-      lease.guard()
-      lease.lost.addEventListener('abort', () => this.#leaseLost(lease), { once: true })
+    const { id } = this.#lease
+    try {
+      return await this.#grant(limit, isSpeculativeAllowed)
+    } catch (error) {
+      if (id === 0 || this.#ended.signal.aborted) throw error
+      const isOver = isMeshError(error, 'not-found')
+      // Else some tasks may be this node's that it never heard of, and nobody would begin them.
+      this.#lease.lose(isOver ? error : new MeshError('timeout', 'A grant was not answered'))
+      if (!isOver) throw error
+      return await this.#grant(limit, isSpeculativeAllowed)
     }
-    for (const task of result.tasks) this.#queue.push({ ...task, sinceMs: sentMs })
+  }
+
+  async #grant(limit: number, isSpeculativeAllowed: boolean): Promise<GrantResult> {
+    const { shards, clock, self } = this.#components
+    const lease = this.#lease.id
+    const args = { worker: workerName(self), lease, ttlMs: JOB_LEASE_MS, limit }
+    const target = { space: this.about.space }
+    const sentMs = clock.monotonicMs()
+    const { signal } = this.#ended
+    const asked = { ...args, isSpeculativeAllowed }
+    const options = { signal, timeoutMs: PULL_MS_MAX }
+    const { result } = await shards.execute(target, JOB_GRANT, asked, options)
+    await this.#lease.adopt({ id: result.lease, sentMs }, signal)
+    const sinceMs = clock.monotonicMs()
+    // Unless the lease was lost before the answer came.
+    if (result.lease === this.#lease.id) {
+      this.#queue.push(...result.tasks.map((task) => ({ ...task, sinceMs })))
+    }
     return result
   }
 
@@ -120,77 +150,71 @@ export class PulledJob {
     const granted = this.#queue[0]
     if (granted === undefined) return false
     const { stages, submitter, name } = this.about
-    const stage = stages.findIndex(({ from, to }) => granted.task >= from && granted.task < to)
+    const { task, attempt } = granted
+    const stage = stages.findIndex(({ from, to }) => task >= from && task < to)
     const spec = specOfStage(this.about.spec, stage)
     // Without its input a task can't begin; those of one grant are read together.
-    const ready = inputs.ready(this.about, granted.task)
+    const ready = inputs.ready(this.about, task)
     if (ready === undefined) {
-      void inputs
-        .read(
-          this.about,
-          this.#queue.map(({ task }) => task)
-        )
-        .then(
-          () => this.#onChanged(),
-          (error: unknown) => this.#inputMissing(granted, error)
-        )
+      void this.#read(granted)
       return false
     }
     const controller = new AbortController()
-    const { task, attempt } = granted
-    const ran = runner.tryRun(
-      {
-        id: `${name}/${task}/${attempt}`,
-        spec,
-        submitter,
-        ...ready,
-        fencingToken: attempt
-      },
-      { signal: controller.signal }
-    )
+    const id = `${name}/${task}/${attempt}`
+    const { signal } = controller
+    const assignment = { id, spec, submitter, ...ready, fencingToken: attempt }
+    const ran = runner.tryRun(assignment, { signal })
     if (ran === undefined) return false
+    inputs.taken(this.about, task)
     this.#queue.shift()
     this.#running.set(attempt, { task, controller })
-    void this.#finish(granted, ran)
+    const finishing = this.#finish(granted, ran, signal).finally(() => {
+      this.#finishing.delete(finishing)
+      this.#events.onChanged()
+    })
+    this.#finishing.add(finishing)
     return true
   }
 
   /** Gives back what waits here since before a time, so that others may have it. */
-  giveBack(beforeMs: number): number {
-    const late = this.#queue.filter(({ sinceMs }) => sinceMs <= beforeMs)
-    this.#queue = this.#queue.filter(({ sinceMs }) => sinceMs > beforeMs)
-    for (const { task, attempt } of late) this.#outcomes.tell({ kind: 'returned', task, attempt })
-    return late.length
+  giveBack(beforeMs: number): void {
+    // What has room and only waits for its input stays.
+    const kept = this.#isReading ? Math.max(1, this.#components.runner.freeSlots) : 0
+    const late = this.#queue.slice(kept).filter(({ sinceMs }) => sinceMs <= beforeMs)
+    this.#return(late)
   }
 
-  /** Nothing of it is begun any more; what runs goes on, is told, and then it is over. */
-  async finish(): Promise<void> {
-    this.giveBack(Infinity)
-    await this.#outcomes.settled()
-  }
-
-  /** Stops what runs, and gives all of it back. */
+  /** Stops what runs, and gives all of it back, as far as that is possible in a moment. */
   async stop(): Promise<void> {
+    const { clock } = this.#components
     this.#stopRunning(new MeshError('stopped', 'The node is stopping'))
-    await this.finish()
+    this.#return(this.#queue)
+    const told = Promise.all(this.#finishing).then(async () => await this.#outcomes.settled())
+    const late = new AbortController()
+    const waited = sleep(clock, STOP_MS, { signal: late.signal }).catch(() => {})
+    await Promise.race([told, waited])
+    late.abort()
     this.#ended.abort(new MeshError('stopped', 'The node is stopping'))
+    this.#lease.abandon()
   }
 
   /** The job doesn't want what runs here any more. */
   cancel(): void {
-    this.#takeAway(new MeshError('aborted', 'The job was cancelled'))
+    this.#over('The job was cancelled')
   }
 
-  async #finish({ task, attempt }: Granted, ran: Promise<Ran>): Promise<void> {
-    this.#telling += 1
+  async #finish({ task, attempt }: Granted, ran: Promise<Ran>, signal: AbortSignal): Promise<void> {
+    const { onWell, onTrouble } = this.#events
     try {
       const { result, logs } = await ran
       this.#running.delete(attempt)
       if (result.kind === 'lost') {
-        this.#outcomes.tell({ kind: 'returned', task, attempt })
+        this.#outcomes.tell({ kind: 'lost', task, attempt })
+        onTrouble(result.reason)
         return
       }
       const { durationMs } = result
+      onWell()
       if (result.kind === 'done') {
         const value = result.output
         await this.#outcomes.tellAttempt({ kind: 'done', task, attempt, durationMs, value, logs })
@@ -203,36 +227,61 @@ export class PulledJob {
     } catch (error) {
       // It was stopped here, or never begun: for no fault of its own.
       this.#running.delete(attempt)
-      const { code } = toMeshError(error)
+      const { code, message } = toMeshError(error)
       const isUnfit = code === 'invalid-argument' || code === 'unsupported-protocol'
       this.#outcomes.tell({ kind: isUnfit ? 'unfit' : 'returned', task, attempt })
+      if (!signal.aborted) onTrouble(message)
+    }
+  }
+
+  /** Reads the inputs of what waits; when that can't be done, that of the first. */
+  async #read(granted: Granted): Promise<void> {
+    if (this.#isReading) return
+    this.#isReading = true
+    const { inputs } = this.#components
+    try {
+      const tasks = this.#queue.map(({ task }) => task)
+      await inputs.read(this.about, tasks).catch(async (error: unknown) => {
+        if (tasks.length === 1) throw error
+        await inputs.read(this.about, [granted.task])
+      })
+    } catch (error) {
+      this.#inputMissing(granted, error)
     } finally {
-      this.#telling -= 1
-      this.#onChanged()
+      this.#isReading = false
+      this.#events.onChanged()
     }
   }
 
   #inputMissing(granted: Granted, reason: unknown): void {
     const { task, attempt } = granted
     if (!this.#queue.includes(granted)) return
-    this.#queue = this.#queue.filter((one) => one !== granted)
+    this.#drop([granted])
     const { message } = toMeshError(reason)
     const error = errorOf({ code: 'not-found', message: `Its input can't be read: ${message}` })
-    const told = { kind: 'failed', task, attempt, error, isRetryable: true, durationMs: 0 } as const
-    this.#outcomes.tell({ ...told, logs: undefined })
-    this.#onChanged()
+    this.#outcomes.tell({ kind: 'blocked', task, attempt, error })
   }
 
-  #leaseLost(lease: Lease): void {
-    if (this.#lease !== lease) return
-    this.#lease = undefined
-    this.#takeAway(new MeshError('timeout', 'The lease of the tasks has ended'))
+  /** Nothing more is to be done for it, and its lease has ended with it. */
+  #over(reason: string): void {
+    this.#lease.lose(new MeshError('not-found', reason))
+    this.#takeAway(new MeshError('aborted', reason))
+  }
+
+  #return(late: readonly Granted[]): void {
+    this.#drop(late)
+    for (const { task, attempt } of late) this.#outcomes.tell({ kind: 'returned', task, attempt })
+  }
+
+  #drop(some: readonly Granted[]): void {
+    this.#queue = this.#queue.filter((granted) => !some.includes(granted))
+    for (const { task } of some) this.#components.inputs.taken(this.about, task)
   }
 
   #takeAway(reason: MeshError): void {
-    this.#queue = []
+    this.#drop(this.#queue)
     this.#stopRunning(reason)
-    this.#onChanged()
+    this.#events.onChanged()
   }
 
   #stopRunning(reason: MeshError): void {

@@ -4,18 +4,22 @@
 import type { Clock, Timer } from '../../base/clock.ts'
 import { errorMessage, isMeshError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
+import { SECOND_MS } from '../../base/units.ts'
 import { chooseJob } from '../../core/jobs/choose-job.ts'
 import { grantSize } from '../../core/jobs/grant-size.ts'
 import { Shares } from '../../core/jobs/shares.ts'
-import type { JobBoard, KnownJob } from './job-board.ts'
+import type { JobBoard, OpenCandidate } from './job-board.ts'
+import type { KnownJob } from './known-job.ts'
 import { PulledJob, type PulledComponents } from './pulled-job.ts'
+import { Troubles } from './troubles.ts'
 
 /** Tasks that weren't begun for so long are given back: others may be idle. */
 const UNBEGUN_MS = 500
 const GIVE_BACK_MS = 250
-/** A job of which there was nothing to be had is asked again after this. */
-const EMPTY_MS = 500
-const FAILED_MS = 1_000
+/** A job that doesn't answer for so long isn't waited for, … */
+const LATE_MS: number = SECOND_MS
+/** … unless there are so many of them. */
+const PULLS_MAX = 64
 /** The next tasks are pulled while those here last for less than this. */
 const AHEAD_MS = 30
 
@@ -30,11 +34,11 @@ export class Worker {
   /** Share of the mesh's speed that this node has, asked when tasks are pulled. */
   readonly #shareOf: () => { speed: number; speedSum: number }
   readonly #pulled = new Map<string, PulledJob>()
-  readonly #pulling = new Set<string>()
+  readonly #troubles: Troubles
   readonly #shares = new Shares()
-  /** When a job last gave tasks to this node. */
-  readonly #grantedMs = new Map<string, number>()
-  #unsubscribe: (() => void)[] = []
+  /** Jobs of which tasks are being pulled, since when. */
+  readonly #pulling = new Map<string, number>()
+  #unsubscribe: (() => void) | undefined
   #timer: Timer | undefined
   #isTurnDue = false
   #isStopped = false
@@ -45,17 +49,14 @@ export class Worker {
   ) {
     this.#components = components
     this.#shareOf = options.shareOf
+    this.#troubles = new Troubles(components.random)
   }
 
   start(): void {
     const { board, runner } = this.#components
-    this.#unsubscribe = [
-      board.onChanged((name) => {
-        this.#lookAfter(name)
-        this.#turnSoon()
-      }),
-      runner.onFree(() => this.#turnSoon())
-    ]
+    this.#unsubscribe = runner.onFree(() => this.#turnSoon())
+    board.start({ onNews: () => this.#turnSoon(), onOver: (name) => this.#over(name) })
+    this.#turnSoon()
     this.#tickSoon()
   }
 
@@ -63,7 +64,7 @@ export class Worker {
   async stop(): Promise<void> {
     this.#isStopped = true
     this.#timer?.cancel()
-    for (const unsubscribe of this.#unsubscribe) unsubscribe()
+    this.#unsubscribe?.()
     await Promise.all([...this.#pulled.values()].map(async (job) => await job.stop()))
   }
 
@@ -72,13 +73,12 @@ export class Worker {
     return this.#pulled.get(name)?.running ?? 0
   }
 
-  /** A job that was heard of and isn't open any more: what runs of it here may be in vain. */
-  #lookAfter(name: string): void {
-    const isKnown = [...this.#components.board.jobs()].some((job) => job.name === name)
+  /** A job isn't open any more: what runs of it here is in vain. */
+  #over(name: string): void {
+    this.#troubles.end(name)
     const pulled = this.#pulled.get(name)
-    if (isKnown || pulled === undefined || pulled.isIdle) return
-    // It has ended, or was cancelled: by its own lease it would hear of that later.
-    pulled.cancel()
+    // By its own lease it would hear of that later.
+    if (pulled?.isIdle === false) pulled.cancel()
   }
 
   #tickSoon(): void {
@@ -91,18 +91,13 @@ export class Worker {
         job.giveBack(beforeMs)
         if (job.isIdle && !this.#pulling.has(name)) this.#end(name, job)
       }
-      if (this.#hasDueJob()) this.#turnSoon()
+      // A pause may be over.
+      this.#turnSoon()
     })
-  }
-
-  #hasDueJob(): boolean {
-    const nowMs = this.#components.clock.monotonicMs()
-    return [...this.#components.board.jobs()].some(({ notBeforeMs }) => notBeforeMs <= nowMs)
   }
 
   #end(name: string, job: PulledJob): void {
     this.#pulled.delete(name)
-    this.#grantedMs.delete(name)
     this.#components.inputs.forget(job.about)
     void job.stop()
   }
@@ -118,34 +113,40 @@ export class Worker {
   }
 
   #turn(): void {
+    const { board, runner } = this.#components
     for (const job of this.#pulled.values()) while (job.startNext());
-    // One pull at a time: what the one brings decides about the next.
-    if (this.#pulling.size > 0) return
-    const job = this.#choose()
-    if (job !== undefined) void this.#pull(job)
+    board.setRoom(runner.free.cpuMilli > 0)
+    if (!this.#mayPull()) return
+    const candidate = this.#choose()
+    if (candidate !== undefined) void this.#pull(candidate)
   }
 
-  #choose(): KnownJob | undefined {
+  /** One at a time, for what it brings decides about the next; but not all wait for one shard. */
+  #mayPull(): boolean {
+    if (this.#pulling.size >= PULLS_MAX) return false
+    const lateMs = this.#components.clock.monotonicMs() - LATE_MS
+    return [...this.#pulling.values()].every((sinceMs) => sinceMs <= lateMs)
+  }
+
+  #choose(): OpenCandidate | undefined {
     const { board, clock, runner, random } = this.#components
     const nowMs = clock.monotonicMs()
-    const candidates = [...board.jobs()].filter((job) => {
-      if (job.notBeforeMs > nowMs || this.#pulling.has(job.name)) return false
+    const candidates = board.candidates().filter(({ job }) => {
+      if (job.isDenied || this.#troubles.untilMs(job.name) > nowMs) return false
+      if (this.#pulling.has(job.name)) return false
       const pulled = this.#pulled.get(job.name)
-      const submitter = job.policy.submitter
+      const { submitter } = job.policy
       if (pulled !== undefined && pulled.queued > 0) return this.#isRunningOut(pulled)
       return runner.lacks(job.spec, { submitter, isFreeCounted: true }).length === 0
     })
-    const views = candidates.map((job) => ({
-      job,
-      space: job.name,
-      priority: job.policy.priority,
-      submitter: job.policy.submitter,
-      waitedMs: nowMs - (this.#grantedMs.get(job.name) ?? job.sinceMs),
-      // A retry that is due now isn't counted in what was heard.
-      readyCount: Math.max(1, job.ready),
-      localInputs: this.#pulled.has(job.name) ? 1 : 0
-    }))
-    return chooseJob(views, { shares: this.#shares, nowMs, random })?.job
+    const views = candidates.map((candidate) => {
+      const { job, readyCount, waitedMs } = candidate
+      const { priority, submitter } = job.policy
+      const localInputs = this.#pulled.has(job.name) ? 1 : 0
+      const about = { priority, submitter, waitedMs, readyCount, localInputs }
+      return { ...about, candidate, space: job.name }
+    })
+    return chooseJob(views, { shares: this.#shares, nowMs, random })?.candidate
   }
 
   /** Whether the tasks that are here will soon all have begun. */
@@ -155,29 +156,26 @@ export class Worker {
     return (pulled.queued * estimateMs) / slots < AHEAD_MS
   }
 
-  async #pull(known: KnownJob): Promise<void> {
-    const { clock, log, runner } = this.#components
+  async #pull({ job: known, readyCount }: OpenCandidate): Promise<void> {
+    const { board, clock, log, runner } = this.#components
     const { name } = known
     const job = this.#pulledJob(known)
     const slots = Math.max(1, runner.freeSlots)
     const limit = grantSize({
       ...this.#shareOf(),
-      remaining: Math.max(known.ready, slots),
+      remaining: Math.max(readyCount, slots),
       freeSlots: slots,
       estimateMs: job.estimateMs ?? known.medianMs
     })
-    this.#pulling.add(name)
+    this.#pulling.set(name, clock.monotonicMs())
     try {
-      const { tasks, readyCount, nextReadyMs, phase } = await job.pull(limit, true)
-      const nowMs = clock.monotonicMs()
-      known.ready = readyCount
-      if (phase !== 'open') this.#components.board.forget(name)
-      else if (tasks.length === 0) known.notBeforeMs = nowMs + (nextReadyMs ?? EMPTY_MS)
-      else this.#noteUse(known, tasks.length, job)
+      const result = await job.pull(limit, true)
+      board.granted(known, result)
+      if (result.tasks.length > 0) this.#noteUse(known, result.tasks.length, job)
     } catch (error) {
-      known.notBeforeMs = clock.monotonicMs() + FAILED_MS
-      if (isMeshError(error, 'not-found')) this.#components.board.forget(name)
-      else if (!this.#isStopped)
+      if (isMeshError(error, 'not-found')) board.forget(name)
+      else board.refused(name)
+      if (!this.#isStopped)
         log.debug('worker.not_granted', { job: name, reason: errorMessage(error) })
     } finally {
       this.#pulling.delete(name)
@@ -185,19 +183,25 @@ export class Worker {
     }
   }
 
-  #noteUse({ name, policy, medianMs }: KnownJob, count: number, job: PulledJob): void {
-    const nowMs = this.#components.clock.monotonicMs()
-    this.#grantedMs.set(name, nowMs)
+  #noteUse({ policy, medianMs }: KnownJob, count: number, job: PulledJob): void {
     const usedMs = count * Math.max(1, job.estimateMs ?? medianMs ?? 1)
-    this.#shares.charge(policy.submitter, usedMs, nowMs)
+    this.#shares.charge(policy.submitter, usedMs, this.#components.clock.monotonicMs())
   }
 
   #pulledJob(known: KnownJob): PulledJob {
     const there = this.#pulled.get(known.name)
     if (there !== undefined) return there
+    const { clock, log } = this.#components
     const { name, id, space, spec, stages, policy } = known
     const about = { name, id, space, spec, stages, submitter: policy.submitter }
-    const job = new PulledJob(this.#components, about, () => this.#turnSoon())
+    const job = new PulledJob(this.#components, about, {
+      onChanged: () => this.#turnSoon(),
+      onWell: () => this.#troubles.end(name),
+      onTrouble: (reason) => {
+        log.warn('worker.trouble', { job: name, reason })
+        this.#troubles.note(name, clock.monotonicMs())
+      }
+    })
     this.#pulled.set(name, job)
     return job
   }

@@ -84,6 +84,18 @@ describe('a board', () => {
     expect(desk.board.nextMs).toBeUndefined()
   })
 
+  it('asks all shards soon when others can be reached again', () => {
+    const desk = new Desk()
+    desk.room()
+    for (let second = 0; second < 100; second++) {
+      for (const effect of desk.pass(1_000)) {
+        if (effect.kind === 'ask') desk.step({ kind: 'listed', shard: effect.shard, jobs: [] })
+      }
+    }
+    desk.step({ kind: 'reached' })
+    expect(kinds(desk.pass(1_000))).toEqual(['ask', 'ask', 'ask', 'ask'])
+  })
+
   it('looks at a job that it hears of, once at a time, and then has it', () => {
     const desk = new Desk()
     desk.room()

@@ -1,24 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { MIB } from '../../../src/base/units.ts'
-import { REQUIREMENTS_DEFAULTS } from '../../../src/core/jobs/requirements.ts'
-import { encodeValue } from '../../../src/executor/values.ts'
-import { POLICY_DEFAULTS, type JobRequest } from '../../../src/services/compute/jobs.ts'
 import { nodeAt, simulatedMesh } from '../../faults/simulated.ts'
-
-const CID = 'bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy'
-
-export function request(id: string, count: number, more: Partial<JobRequest> = {}): JobRequest {
-  return {
-    id,
-    code: { kind: 'bundle', cid: CID },
-    task: 'double',
-    limits: { timeoutMs: 60_000, memoryBytes: MIB },
-    requirements: { ...REQUIREMENTS_DEFAULTS, memoryBytes: MIB },
-    policy: { ...POLICY_DEFAULTS, submitter: 'test' },
-    inputs: Array.from({ length: count }, (_, index) => encodeValue(index)),
-    ...more
-  }
-}
+import { request } from './work-mesh.ts'
 
 describe('jobs on a mesh', () => {
   it('are done by all nodes, each task once', async () => {
