@@ -50,6 +50,7 @@ export class JobBoard {
   /** What this node tells of jobs. */
   readonly #own = new Map<string, JobOffer>()
   readonly #stopping = new AbortController()
+  #published = 0
   #listeners: Listeners = { onNews: () => {}, onOver: () => {} }
   #unsubscribe: Unsubscribe[] = []
   #timer: Timer | undefined
@@ -165,6 +166,7 @@ export class JobBoard {
     const offers = names.flatMap((name) => this.#own.get(name) ?? [])
     if (offers.length === 0) return
     try {
+      this.#published += 1
       await this.#components.network.publish(this.#topic, encodeJobOffers(offers))
     } catch (error) {
       this.#components.log.debug('offer.unpublished', { reason: errorMessage(error) })

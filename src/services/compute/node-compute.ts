@@ -103,6 +103,11 @@ export class NodeCompute {
     })
   }
 
+  /** Messages with offers of jobs that this node has gossiped. */
+  get offersPublished(): number {
+    return this.#board.published
+  }
+
   /** Why tasks of a job aren't running. @throws not-found */
   async explain(id: string, options: CallOptions = {}): Promise<Explanation> {
     const { shards, clock, mesh } = this.#components
