@@ -96,7 +96,8 @@ async function elected(members: readonly EtcdMember[]): Promise<void> {
   }
 }
 
-async function freePorts(count: number): Promise<number[]> {
+/** @returns ports that nobody listens on now */
+export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
   await Promise.all(servers.map((server) => once(server, 'listening')))
   const ports = servers.map((server) => (server.address() as AddressInfo).port)

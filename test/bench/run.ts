@@ -1,5 +1,6 @@
-// Numbers, side by side, in one run:  npm run bench [-- files kv ring raft log]
+// Numbers, side by side, in one run:  npm run bench [-- files kv compute ring raft log]
 
+import { run as compute } from './compute.ts'
 import { run as files } from './files.ts'
 import { run as kv } from './kv.ts'
 import { run as log } from './log.ts'
@@ -9,6 +10,7 @@ import { run as ring } from './ring.ts'
 const BENCHES: Readonly<Record<string, (print: (line: string) => void) => Promise<void>>> = {
   files,
   kv,
+  compute,
   ring,
   raft,
   log

@@ -8,13 +8,19 @@ import { join } from 'node:path'
 export class Worker<Request, Answer extends { error?: string }> {
   readonly #child: ChildProcess
 
-  /** @param options.isTuned whether the process has the engine settings of Atoll's own */
-  constructor(program: string, options: { words?: string[]; isTuned?: boolean } = {}) {
-    const { words = [], isTuned = true } = options
+  /**
+   * @param options.isTuned whether the process has the engine settings of Atoll's own
+   * @param options.env besides this process's own
+   */
+  constructor(
+    program: string,
+    options: { words?: string[]; isTuned?: boolean; env?: Readonly<Record<string, string>> } = {}
+  ) {
+    const { words = [], isTuned = true, env } = options
     this.#child = fork(join(import.meta.dirname, program), words, {
       // As the command's first lines have it.
       execArgv: isTuned ? ['--max-semi-space-size=8'] : [],
-      env: isTuned ? { ...process.env, UV_THREADPOOL_SIZE: '8' } : process.env
+      env: { ...process.env, ...(isTuned ? { UV_THREADPOOL_SIZE: '8' } : {}), ...env }
     })
   }
 

@@ -1,0 +1,5 @@
+// What Piscina alone runs: the task that does nothing.
+
+export function noop(number) {
+  return number
+}
