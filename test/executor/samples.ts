@@ -12,7 +12,7 @@ import {
 import { MeshError } from '../../src/base/errors.ts'
 import { systemClock } from '../../src/node/system-clock.ts'
 
-export const SAMPLES = `
+const SAMPLES = `
   import { setTimeout as sleep } from 'node:timers/promises'
   const hold = []
   export const echo = (ctx, input) => { ctx.log('begin'); ctx.progress(input); return input }
@@ -49,6 +49,9 @@ export const SAMPLES = `
   export const environment = () => ({ env: Object.keys(process.env), cwd: process.cwd() })
   export const readFile = async (_, path) => (await import('node:fs')).readFileSync(path, 'utf8')
   export const spawn = async () => (await import('node:child_process')).spawn('true')
+  export const thread = async () => {
+    new (await import('node:worker_threads')).Worker('', { eval: true, execArgv: [] })
+  }
   export const say = async (ctx, { count, length }) => {
     for (let n = 0; n < count; n++) ctx.log(String(n).padEnd(length, '.'))
     console.log('to the console:', { a: 1 })

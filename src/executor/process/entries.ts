@@ -2,7 +2,6 @@
 // this file, or beside the bundled program that it became a part of.
 
 import { existsSync, realpathSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { dirname, join, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MIB } from '../../base/units.ts'
@@ -26,25 +25,36 @@ export function confinedFlags(codeFolder: string, extraFolders: readonly string[
     '--permission',
     '--allow-worker',
     ...[...folders].map((folder) => `--allow-fs-read=${folder}`),
-    // That threads could leave the confinement is known: it keeps mistakes in, not attackers.
+    // That threads may have other rights is known.
     '--disable-warning=PERM0006',
     `--max-old-space-size=${MAIN_HEAP_BYTES / MIB}`,
     `--max-semi-space-size=${MAIN_YOUNG_BYTES / MIB}`
   ]
 }
 
+/**
+ * Flags for the threads of such a process. Without the right to start threads: one that a task starts
+ * would have all the rights that it likes.
+ */
+export function threadFlags(): string[] {
+  return process.execArgv.filter((flag) =>
+    /^--(?:permission$|allow-fs-read=|disable-warning=)/.test(flag)
+  )
+}
+
 /** Folders, with a separator at the end, and files. */
 function programFolders(): string[] {
   const root = packageFolder(dirname(fileURLToPath(import.meta.url)))
-  const libraries = createRequire(import.meta.url)
-    .resolve('piscina')
-    .split(`${sep}piscina${sep}`)[0]
-  return [
-    join(root, 'src') + sep,
-    join(root, 'dist') + sep,
-    join(root, 'package.json'),
-    ...(libraries === undefined ? [] : [libraries + sep])
-  ]
+  const program = [join(root, 'src') + sep, join(root, 'dist') + sep, join(root, 'package.json')]
+  return [...program, ...libraryFolders(root)]
+}
+
+/** Libraries stand in the package, or in a folder above it; that may be a link, which is read too. */
+function libraryFolders(from: string): string[] {
+  const folder = join(from, 'node_modules')
+  const above = dirname(from)
+  const found = existsSync(folder) ? [folder, folder + sep] : []
+  return above === from ? found : [...found, ...libraryFolders(above)]
 }
 
 function packageFolder(from: string): string {

@@ -2,7 +2,7 @@
 // their code, so it always answers. It ends when the peer does.
 
 import { Socket } from 'node:net'
-import { entryUrl } from './entries.ts'
+import { entryUrl, threadFlags } from './entries.ts'
 import { FrameChannel } from './frame-channel.ts'
 import { MESSAGES, readConfig, readJob } from './messages.ts'
 import { TaskPool } from './task-pool.ts'
@@ -15,8 +15,8 @@ let pool: TaskPool | undefined
 const channel = new FrameChannel(new Socket({ fd: CHANNEL_FD }), {
   onFrame: ({ kind, number, payload }) => {
     if (kind === MESSAGES.config) {
-      const threadUrl = entryUrl('executor-thread').href
-      pool = new TaskPool(channel, { ...readConfig(payload), threadUrl })
+      const thread = { threadUrl: entryUrl('executor-thread').href, threadFlags: threadFlags() }
+      pool = new TaskPool(channel, { ...readConfig(payload), ...thread })
       channel.send(MESSAGES.ready, 0)
     } else if (kind === MESSAGES.run) {
       pool?.run(readJob(number, payload))

@@ -260,15 +260,16 @@ export class ProcessExecutor implements Executor {
     const { clock, logger } = this.#components
     const { client, idleMs = IDLE_MS } = this.#options
     const { slots } = this
-    const flags = (): string[] => {
-      // The process for commands runs no code of others itself, and must be able to start them.
-      return entry === 'exec-child' ? [] : confinedFlags(this.#cache.folder + sep)
-    }
+    // The process for commands runs no code of others itself, and must be able to start them.
+    const isConfined = entry === 'executor-child'
+    const { folder } = this.#cache
+    const flags = (): string[] => (isConfined ? confinedFlags(folder + sep) : [])
     return new Lane(
       {
         clock,
         logger,
-        childOptions: () => ({ entry, flags: flags(), cwd: tmpdir() }),
+        // Threads of a confined process may read where it was started.
+        childOptions: () => ({ entry, flags: flags(), cwd: isConfined ? folder : tmpdir() }),
         config: () => ({ slots, client: client?.() })
       },
       {

@@ -1,24 +1,38 @@
 // The slots of the process, and the work that waits for one of them.
 
+import { MINUTE_MS } from '../../base/units.ts'
 import type { FrameChannel } from './frame-channel.ts'
 import { MemoryWatch } from './memory-watch.ts'
 import { MESSAGES, sendDouble, sendEnding, type Job, type ProcessConfig } from './messages.ts'
 import { TaskSlot } from './task-slot.ts'
 
+/** Threads end when no task has begun for so long. */
+const THREADS_IDLE_MS: number = MINUTE_MS
+
+export type PoolConfig = ProcessConfig & {
+  readonly threadUrl: string
+  readonly threadFlags: readonly string[]
+}
+
 export class TaskPool {
   readonly #channel: FrameChannel
-  readonly #config: ProcessConfig & { readonly threadUrl: string }
+  readonly #config: PoolConfig
   readonly #slots: TaskSlot[] = []
   readonly #watch: MemoryWatch
+  readonly #idleTimer: NodeJS.Timeout
   #waiting: Job[] = []
   #isFillDue = false
 
-  constructor(channel: FrameChannel, config: ProcessConfig & { readonly threadUrl: string }) {
+  constructor(channel: FrameChannel, config: PoolConfig) {
     this.#channel = channel
     this.#config = config
     this.#watch = new MemoryWatch(this.#slots, (job, bytes) =>
       sendDouble(channel, MESSAGES.usage, job.number, bytes)
     )
+    // Memory that nobody needs now: starting threads again takes less than a tenth of a second.
+    this.#idleTimer = setTimeout(() => {
+      for (const slot of this.#slots) slot.renew()
+    }, THREADS_IDLE_MS)
   }
 
   run(job: Job): void {
@@ -48,7 +62,9 @@ export class TaskPool {
       this.#channel.flush()
       this.#isFillDue = false
       for (const slot of taken) slot.begin()
-      if (taken.length > 0) this.#watch.wake()
+      if (taken.length === 0) return
+      this.#watch.wake()
+      this.#idleTimer.refresh()
     })
   }
 
@@ -71,12 +87,12 @@ export class TaskPool {
 
   /** Threads are started when they are needed. */
   #addSlot(): TaskSlot | undefined {
-    const { slots, threadUrl, client } = this.#config
+    const { slots, ...options } = this.#config
     if (this.#slots.length >= slots) return undefined
     const channel = this.#channel
     const name = `atoll-${process.pid}-${this.#slots.length}`
     const slot = new TaskSlot(
-      { name, threadUrl, client },
+      { name, ...options },
       {
         onStarted: ({ number }) => {
           channel.send(MESSAGES.started, number)

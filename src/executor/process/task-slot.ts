@@ -33,6 +33,7 @@ export type Verdict = 'aborted' | 'task-timeout' | 'task-memory'
 type SlotOptions = {
   readonly name: string
   readonly threadUrl: string
+  readonly threadFlags: readonly string[]
   readonly client: ClientSource | undefined
 }
 
@@ -163,13 +164,14 @@ export class TaskSlot {
   }
 
   #createPool({ memoryBytes }: Job): Piscina {
-    const { name, threadUrl, client } = this.#options
+    const { name, threadUrl, threadFlags, client } = this.#options
     // Rounded up, so that tasks that differ a little can share a thread.
     this.#heapBytes = Math.max(HEAP_BYTES_MIN, 2 ** Math.ceil(Math.log2(memoryBytes)))
     const heapBytes = this.#heapBytes + HEAP_RESERVE_BYTES
     const pool = new Piscina({
       filename: threadUrl,
       name: 'run',
+      execArgv: [...threadFlags],
       minThreads: 0,
       maxThreads: 1,
       idleTimeout: Infinity,
