@@ -79,6 +79,11 @@ export class JobBoard {
     this.#stopping.abort()
   }
 
+  /** Messages with offers that this node has gossiped. */
+  get published(): number {
+    return this.#published
+  }
+
   /** While there is no room for a task nobody is asked. */
   setRoom(hasRoom: boolean): void {
     this.#step({ kind: 'room', hasRoom })
