@@ -35,6 +35,21 @@ export type { FileRef } from './services/compute/input-files.ts'
 export type { DeadLetter, Job, JobProgress, TaskValue } from './services/compute/job.ts'
 export type { JobInfo } from './services/compute/jobs.ts'
 export type { MapReduceProgram } from './services/compute/map-reduce-task.ts'
+export { topology, type Topology } from './services/topology/topology.ts'
+export type {
+  BoltContext,
+  OperatorContext,
+  OperatorState,
+  SpoutContext,
+  TopologyDefinition,
+  TopologyOptions
+} from './services/topology/definition.ts'
+export type {
+  OperatorStatus,
+  RunningTopology,
+  TopologyInfo,
+  TopologyStatus
+} from './services/topology/topologies.ts'
 export { compare, op, type TxnOutcome } from './services/kv/txn.ts'
 export type { Kv, PutOptions, ReadOptions } from './services/kv/kv.ts'
 export type { KvEntry } from './services/kv/entry.ts'

@@ -80,6 +80,8 @@ const ENTRY_POINTS = [
   'src/executor/process/process-executor.ts',
   // What programs in bundles import in the place of the package.
   'src/services/compute/code/task-kit.ts',
+  // What bundles are made with, by name.
+  'src/services/topology/topology-of.ts',
   // Processes and threads of their own.
   'src/storage/file/state/check-state.ts',
   'src/executor/process/executor-child.ts',

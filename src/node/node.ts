@@ -22,6 +22,7 @@ import { Collector, type CollectorOptions } from '../services/files/collector.ts
 import { Files } from '../services/files/files.ts'
 import { Kv } from '../services/kv/kv.ts'
 import { Locks } from '../services/locks/locks.ts'
+import { Streams } from '../services/streams/streams.ts'
 import type { ShardLayer } from '../shard/shard-layer.ts'
 import type { Shards } from '../shard/shards.ts'
 import type { BlockStore } from '../storage/block-store.ts'
@@ -89,6 +90,7 @@ export class Node extends Programs {
   readonly locks: Locks
   readonly work: NodeCompute
   readonly compute: Compute
+  readonly streams: Streams
   readonly shards: Shards
   readonly shardLayer: ShardLayer
   readonly groups: ShardGroups
@@ -124,6 +126,7 @@ export class Node extends Programs {
     this.shards = shards
     this.kv = new Kv({ shards, clock, log })
     this.locks = new Locks({ shards, clock, log })
+    this.streams = new Streams(network)
     const { blocks, mesh, locks } = this
     this.files = new Files({ blocks, shards }, { stopping: this.#stopping.signal })
     this.#collector = new Collector({ mesh, blocks, shards, locks, clock, log }, setup.collector)

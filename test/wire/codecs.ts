@@ -80,6 +80,12 @@ import {
   encodeSnapshot
 } from '../../src/wire/raft.ts'
 
+import {
+  decodeStreamCall,
+  decodeStreamReply,
+  encodeStreamCall,
+  encodeStreamReply
+} from '../../src/wire/stream.ts'
 import { decodeShardRequest, encodeShardRequest } from '../../src/wire/shard.ts'
 import { decodeRaftFrame, encodeRaftFrame } from '../../src/wire/shard-frame.ts'
 import { decodeShardReply, encodeShardReply } from '../../src/wire/shard-reply.ts'
@@ -289,6 +295,10 @@ export const CODECS: Readonly<Record<string, Readonly<Record<string, Codec>>>> =
   collect: {
     Request: withBytes({ decode: decodeCollectRequest, encode: encodeCollectRequest }),
     Reply: withBytes({ decode: decodeCollectReply, encode: encodeCollectReply })
+  },
+  stream: {
+    Call: withBytes({ decode: decodeStreamCall, encode: encodeStreamCall }),
+    Reply: withBytes({ decode: decodeStreamReply, encode: encodeStreamReply })
   },
   job: {
     Call: withBytes({ decode: decodeJobCall, encode: encodeJobCall }),

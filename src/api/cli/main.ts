@@ -13,6 +13,7 @@ import { registerMembers } from './members.ts'
 import { registerNames } from './names.ts'
 import { processConsole } from './output.ts'
 import { registerShards } from './shards.ts'
+import { registerTopology } from './topology.ts'
 import { registerUp } from './up.ts'
 import { registerWork } from './work.ts'
 
@@ -88,6 +89,7 @@ function build(context: CommandContext): Command {
   registerMembers(program, context)
   registerWork(program, context)
   registerJobs(program, context)
+  registerTopology(program, context)
   registerShards(program, context)
   registerDemo(program, context)
   for (const command of program.commands) command.exitOverride()

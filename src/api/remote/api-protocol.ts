@@ -8,6 +8,9 @@ import { SHARD_FRAME_BYTES_MAX } from '../../wire/shard.ts'
 
 export const API_UPGRADE = 'atoll-api'
 export const API_PATH = '/v1/connect'
+/** A connection for streams: the same way, and then protocols/stream. */
+export const STREAMS_UPGRADE = 'atoll-streams'
+export const STREAMS_PATH = '/v1/streams'
 /** Header of the answer: how many shards the mesh has. */
 export const SHARDS_HEADER = 'atoll-shards'
 

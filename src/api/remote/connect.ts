@@ -12,10 +12,11 @@ import type { Compute } from '../../services/compute/compute.ts'
 import { Programs } from '../../services/compute/programs.ts'
 import { ApiClient } from '../http-client.ts'
 import { openConnection } from './connection-client.ts'
-import type { ApiAddress } from './connection-client.ts'
+import type { ApiAddress, ConnectionKind } from './connection-client.ts'
 import { remoteCompute } from './remote-compute.ts'
 import { RemoteFiles } from './remote-files.ts'
 import { RemoteShards } from './remote-shards.ts'
+import { RemoteStreams } from './remote-streams.ts'
 
 const CONNECT_MS: number = 10 * SECOND_MS
 
@@ -35,15 +36,21 @@ export class RemoteNode extends Programs {
   readonly locks: Locks
   readonly files: RemoteFiles
   readonly compute: Compute
+  readonly streams: RemoteStreams
   readonly #shards: RemoteShards
 
   /** Made by {@link connect}. */
-  constructor(shards: RemoteShards, log: Logger, client: () => Promise<ApiClient>) {
+  constructor(
+    components: { shards: RemoteShards; streams: RemoteStreams; log: Logger },
+    client: () => Promise<ApiClient>
+  ) {
     super()
-    const components = { shards, clock: systemClock, log }
+    const { shards, streams, log } = components
+    const basic = { shards, clock: systemClock, log }
     const files = new RemoteFiles(client)
-    this.kv = new Kv(components)
-    this.locks = new Locks(components)
+    this.kv = new Kv(basic)
+    this.locks = new Locks(basic)
+    this.streams = streams
     this.files = files
     this.compute = remoteCompute({ shards, files, client })
     this.#shards = shards
@@ -53,6 +60,7 @@ export class RemoteNode extends Programs {
   async close(): Promise<void> {
     await Promise.all([this.kv.stop(), this.locks.stop()])
     this.#shards.stop()
+    this.streams.stop()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -73,10 +81,13 @@ export class RemoteNode extends Programs {
  */
 export async function connect(options: ConnectOptions): Promise<RemoteNode> {
   const log = options.logger ?? silentLogger
-  const open = async ({ signal }: { signal: AbortSignal }): ReturnType<typeof openConnection> => {
+  const open = async (
+    { signal }: { signal: AbortSignal },
+    kind: ConnectionKind = 'shards'
+  ): ReturnType<typeof openConnection> => {
     const address = await addressOf(options)
     try {
-      return await openConnection(address, { signal })
+      return await openConnection(address, { signal, kind })
     } catch (error) {
       // A node that was restarted listens a moment before its new token is in the folder.
       if ('api' in options || !isMeshError(error, 'unauthorized')) throw error
@@ -91,7 +102,12 @@ export async function connect(options: ConnectOptions): Promise<RemoteNode> {
     const signals = options.signal === undefined ? [] : [options.signal]
     const first = await open({ signal: AbortSignal.any([late.signal, ...signals]) })
     const shards = new RemoteShards({ open, clock: systemClock, log }, first)
-    return new RemoteNode(shards, log, async () => await clientOf(options))
+    const streams = new RemoteStreams({
+      open: async (calls) => await open(calls, 'streams'),
+      clock: systemClock,
+      log
+    })
+    return new RemoteNode({ shards, streams, log }, async () => await clientOf(options))
   } finally {
     timer.cancel()
   }

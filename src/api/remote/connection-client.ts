@@ -6,6 +6,7 @@ import { ERROR_CODES, MeshError, errorMessage } from '../../base/errors.ts'
 import type { ErrorCode } from '../../base/errors.ts'
 import { systemClock } from '../../node/system-clock.ts'
 import { API_OPTIONS, API_PATH, API_UPGRADE, SHARDS_HEADER } from './api-protocol.ts'
+import { STREAMS_PATH, STREAMS_UPGRADE } from './api-protocol.ts'
 import { SocketFrameStream } from './socket-frame-stream.ts'
 
 /** A refusal in words. */
@@ -19,19 +20,28 @@ export type ApiAddress = {
   readonly token: string
 }
 
+/** What it is for: calls to shards, or streams. */
+export type ConnectionKind = 'shards' | 'streams'
+
+const PATHS: Readonly<Record<ConnectionKind, { path: string; upgrade: string }>> = {
+  shards: { path: API_PATH, upgrade: API_UPGRADE },
+  streams: { path: STREAMS_PATH, upgrade: STREAMS_UPGRADE }
+}
+
 export type OpenConnection = { readonly stream: SocketFrameStream; readonly shardCount: number }
 
 /** @throws unreachable, unauthorized, unsupported-protocol, invalid-argument, or the signal's reason */
 export async function openConnection(
   { api, token }: ApiAddress,
-  { signal }: { signal: AbortSignal }
+  { signal, kind = 'shards' }: { signal: AbortSignal; kind?: ConnectionKind | undefined }
 ): Promise<OpenConnection> {
-  const url = parseUrl(api)
+  const { path, upgrade } = PATHS[kind]
+  const url = parseUrl(api, path)
   return await new Promise<OpenConnection>((resolve, reject) => {
     const headers = {
       authorization: `Bearer ${token}`,
       connection: 'upgrade',
-      upgrade: API_UPGRADE
+      upgrade
     }
     const asking = request(url, { headers, signal, agent: false })
     asking.once('error', (error) => {
@@ -56,8 +66,8 @@ export async function openConnection(
   })
 }
 
-function parseUrl(api: string): URL {
-  const url = URL.parse(API_PATH, api)
+function parseUrl(api: string, path: string): URL {
+  const url = URL.parse(path, api)
   if (url !== null && url.protocol === 'http:') return url
   const advice = 'it is a URL such as http://127.0.0.1:46789, which "atoll up" prints'
   throw new MeshError('invalid-argument', `Cannot connect to "${api}": ${advice}`)

@@ -10,35 +10,51 @@ import type { Logger } from '../../base/log.ts'
 import { encode } from '../../core/machine/codec.ts'
 import { CHANGES } from '../../core/machine/own-queries.ts'
 import type { Query } from '../../core/machine/query.ts'
+import type { ProtocolOptions, RequestHandler } from '../../net/network.ts'
 import { RpcServer } from '../../net/rpc-server.ts'
 import { systemClock } from '../../node/system-clock.ts'
 import { SYSTEM } from '../../shard/shards.ts'
 import type { Answered, CallOptions, Shards, Target } from '../../shard/shards.ts'
+import type { Streams } from '../../services/streams/streams.ts'
 import { failedResult } from '../../wire/shard-failure.ts'
 import { encodeShardReply } from '../../wire/shard-reply.ts'
 import type { ShardResult } from '../../wire/shard-reply.ts'
 import { SYSTEM_GROUP, decodeShardRequest } from '../../wire/shard.ts'
 import type { GroupTarget, QueryCall, ShardCall } from '../../wire/shard.ts'
+import { STREAM_FRAME_BYTES_MAX, STREAM_SERVED_MAX } from '../../wire/stream.ts'
 import { authorize } from '../authorize.ts'
 import { ANSWER_MS, API_OPTIONS, API_PATH, API_UPGRADE } from './api-protocol.ts'
-import { SHARDS_HEADER, THE_PROGRAM } from './api-protocol.ts'
+import { SHARDS_HEADER, STREAMS_PATH, STREAMS_UPGRADE, THE_PROGRAM } from './api-protocol.ts'
 import { rawCodec } from './raw-codec.ts'
 import { SocketFrameStream } from './socket-frame-stream.ts'
+import { StreamServer } from './stream-server.ts'
 
 /** What is needed of the node. */
-type Parts = { node: { readonly shards?: Shards }; log: Logger; token: string }
+type Parts = {
+  node: { readonly shards?: Shards; readonly streams?: Streams }
+  log: Logger
+  token: string
+}
+
+/** What is served on a connection. */
+type Service = {
+  readonly upgrade: string
+  readonly options: ProtocolOptions
+  readonly handler: RequestHandler
+  readonly onEnd?: () => void
+}
 
 /** Takes upgrades on a server. `close` ends all connections; the server itself is the caller's. */
 export function serveConnections(server: Server, parts: Parts): { close(): void } {
   const open = new Set<RpcServer>()
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     try {
-      const shards = admit(request, parts)
+      const { service, count } = admit(request, parts)
       socket.write(
         'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n' +
-          `upgrade: ${API_UPGRADE}\r\n${SHARDS_HEADER}: ${shards.count}\r\n\r\n`
+          `upgrade: ${service.upgrade}\r\n${SHARDS_HEADER}: ${count}\r\n\r\n`
       )
-      open.add(serve(socket as Socket, { shards, head, log: parts.log }, open))
+      open.add(serve(socket as Socket, { service, head, log: parts.log }, open))
     } catch (error) {
       parts.log.debug('api.connection_refused', { reason: errorMessage(error) })
       refuse(socket, toMeshError(error))
@@ -53,38 +69,66 @@ export function serveConnections(server: Server, parts: Parts): { close(): void 
 }
 
 /** A-1. @throws unauthorized, not-found, unsupported-protocol */
-function admit(request: IncomingMessage, { node, token }: Parts): Shards {
+function admit(
+  request: IncomingMessage,
+  { node, token }: Parts
+): { service: Service; count: number } {
   authorize(request, token)
-  if (request.url !== API_PATH || request.headers.upgrade !== API_UPGRADE) {
+  const { shards, streams } = node
+  const asked = `${request.url} ${request.headers.upgrade}`
+  const isStreams = asked === `${STREAMS_PATH} ${STREAMS_UPGRADE}`
+  if (asked !== `${API_PATH} ${API_UPGRADE}` && !isStreams) {
     throw new MeshError('not-found', `There is no upgrade to that at ${request.url}`)
   }
-  if (node.shards !== undefined) return node.shards
-  throw new MeshError('unsupported-protocol', 'This node serves no shards; bring it up to date')
+  if (shards === undefined || (isStreams && streams === undefined)) {
+    throw new MeshError('unsupported-protocol', 'This node serves no shards; bring it up to date')
+  }
+  const service = isStreams ? streamService(streams as Streams) : shardService(shards)
+  return { service, count: shards.count }
 }
 
 function serve(
   socket: Socket,
-  { shards, head, log }: { shards: Shards; head: Buffer; log: Logger },
+  { service, head, log }: { service: Service; head: Buffer; log: Logger },
   open: Set<RpcServer>
 ): RpcServer {
-  const { frameBytesMax } = API_OPTIONS
+  const { options, handler, onEnd } = service
+  const { frameBytesMax } = options
   const stream = new SocketFrameStream({ socket, clock: systemClock }, { frameBytesMax, head })
   const server: RpcServer = new RpcServer(
     { stream, clock: systemClock, log, isAdmitted: () => true },
-    {
-      peer: THE_PROGRAM,
-      options: API_OPTIONS,
-      handler: async (body, { signal, timeoutMs = 0 }) => {
-        const options = { signal, timeoutMs: Math.max(1, timeoutMs - ANSWER_MS) }
-        const answers = decodeShardRequest(body).map(async (call) => {
-          return await answer(shards, call, options)
-        })
-        return encodeShardReply(await Promise.all(answers))
-      }
-    }
+    { peer: THE_PROGRAM, options, handler }
   )
-  server.onEnd = () => open.delete(server)
+  server.onEnd = () => {
+    open.delete(server)
+    onEnd?.()
+  }
   return server
+}
+
+function shardService(shards: Shards): Service {
+  return {
+    upgrade: API_UPGRADE,
+    options: API_OPTIONS,
+    handler: async (body, { signal, timeoutMs = 0 }) => {
+      const options = { signal, timeoutMs: Math.max(1, timeoutMs - ANSWER_MS) }
+      const answers = decodeShardRequest(body).map(async (call) => {
+        return await answer(shards, call, options)
+      })
+      return encodeShardReply(await Promise.all(answers))
+    }
+  }
+}
+
+/** A-7 */
+function streamService(streams: Streams): Service {
+  const server = new StreamServer(streams)
+  return {
+    upgrade: STREAMS_UPGRADE,
+    options: { frameBytesMax: STREAM_FRAME_BYTES_MAX, servedPerPeerMax: STREAM_SERVED_MAX },
+    handler: server.handle,
+    onEnd: () => server.close()
+  }
 }
 
 /** A-3: @returns what the call came to; failures too. Rejects never. */

@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url'
 import { MeshError } from '../../base/errors.ts'
 import type { ClientSource } from './messages.ts'
 
-type Services = Readonly<Record<'files' | 'kv' | 'locks', object>>
+type Services = Readonly<Record<'files' | 'kv' | 'locks' | 'streams', object>>
 type Connect = (address: { api: string; token: string }) => Promise<Services>
 type Method = (...args: unknown[]) => unknown
 

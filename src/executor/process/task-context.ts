@@ -69,6 +69,9 @@ export class RunningTask {
       },
       get locks() {
         return client.face('locks')
+      },
+      get streams() {
+        return client.face('streams')
       }
     }
   }

@@ -37,6 +37,8 @@ export type SubmitOptions = RunOptions & {
   readonly id?: string | undefined
   /** How long it is remembered after its end, milliseconds; a day unless given. */
   readonly retainMs?: number | undefined
+  /** So many workers may be lost over a task until it is given up; 3 unless given, 8 at most. */
+  readonly lossesMax?: number | undefined
 }
 
 /** A program that was put together already, such as from a file. */
@@ -264,8 +266,10 @@ export class Compute {
     options: SubmitOptions
   ): Promise<Job<Value>> {
     const { id = this.#newId(), retainMs = POLICY_DEFAULTS.retainMs, priority = 0 } = options
+    const { lossesMax = POLICY_DEFAULTS.lossesMax } = options
     const { submitter, jobs } = this.#backend
-    const policy = { ...POLICY_DEFAULTS, submitter, isPure, retries, priority, retainMs }
+    const own = { submitter, isPure, retries, priority, retainMs, lossesMax }
+    const policy = { ...POLICY_DEFAULTS, ...own }
     const request = { id, code, task: spec.task, limits, requirements, policy, ...tasks }
     return await jobs.submit<Value>(request, options)
   }

@@ -68,7 +68,7 @@ async function built(entry: Entry, what: string): Promise<BuildResult<typeof OPT
     const message =
       name === undefined
         ? errorMessage(error)
-        : `a task's file can import "task", "compare", "op", "MeshError" and "isMeshError" of ` +
+        : `a task's file can import "task", "topology", "compare", "op", "MeshError" and "isMeshError" of ` +
           `atoll-mesh, not "${name}"; the mesh is in the context as files, kv and locks`
     throw new MeshError('invalid-code', `Cannot bundle ${what}: ${message}`, { cause: error })
   }

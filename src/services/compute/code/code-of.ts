@@ -84,7 +84,7 @@ async function travelling(source: string, file: string | undefined): Promise<Uin
 }
 
 /** Whether it is the program that was started: importing it elsewhere would start it there. */
-function isMain(file: string): boolean {
+export function isMain(file: string): boolean {
   const [, main] = process.argv
   if (main === undefined) return false
   return ENDINGS.some((ending) => realPath(resolve(main + ending)) === realPath(file))

@@ -13,7 +13,10 @@ const PACKAGE = 'atoll-mesh'
 const CODE = posix.join('services', 'compute', 'code')
 
 /** What programs in bundles are made of besides the user's: names for imports. */
-export const OWN_MODULES = { mapReduceTask: 'atoll:map-reduce-task' } as const
+export const OWN_MODULES = {
+  mapReduceTask: 'atoll:map-reduce-task',
+  topologyOf: 'atoll:topology-of'
+} as const
 
 /** Where this package is: the clone, or the installed one. */
 const ROOT = projectFolder(dirname(fileURLToPath(import.meta.url)))
@@ -25,7 +28,8 @@ const ENDING = IS_SOURCE ? '.ts' : '.js'
 const moduleOf = (name: string): string => posix.join(FOLDER, `${name}${ENDING}`)
 const MODULES: Readonly<Record<string, string>> = {
   [PACKAGE]: moduleOf(posix.join(CODE, 'task-kit')),
-  [OWN_MODULES.mapReduceTask]: moduleOf(posix.join('services', 'compute', 'map-reduce-task'))
+  [OWN_MODULES.mapReduceTask]: moduleOf(posix.join('services', 'compute', 'map-reduce-task')),
+  [OWN_MODULES.topologyOf]: moduleOf(posix.join('services', 'topology', 'topology-of'))
 }
 /** The package as the files of a clone may import it. */
 const INDEXES: readonly string[] = [join(ROOT, 'src', 'index.ts'), join(ROOT, 'dist', 'index.js')]

@@ -3,6 +3,7 @@
 import type { Files } from '../../files/files.ts'
 import type { Kv } from '../../kv/kv.ts'
 import type { Locks } from '../../locks/locks.ts'
+import type { StreamsClient } from '../../streams/streams.ts'
 
 export type TaskContext<Input = unknown> = {
   /** The same as the second argument. */
@@ -19,4 +20,6 @@ export type TaskContext<Input = unknown> = {
   readonly files: Pick<Files, 'get' | 'put' | 'stat' | 'ls' | 'mkdir' | 'mv' | 'rm'>
   readonly kv: Kv
   readonly locks: Locks
+  /** Batches from program to program, as operators of topologies send them. */
+  readonly streams: StreamsClient
 }

@@ -5,6 +5,7 @@ import type { ErrorCode } from '../../../base/errors.ts'
 export { task } from './task.ts'
 export { MeshError } from '../../../base/errors.ts'
 export { compare, op } from '../../kv/txn.ts'
+export { topology } from '../../topology/topology.ts'
 
 /**
  * As the package's own, and for errors of `kv`, `files` and `locks` too, whose class is another one

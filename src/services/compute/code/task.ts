@@ -1,13 +1,12 @@
 // How a program says what is to be run elsewhere: a function with a name.
 
-import { fileURLToPath } from 'node:url'
 import { MeshError } from '../../../base/errors.ts'
 import { registry, type RegisteredTask } from '../../../executor/task-registry.ts'
+import { callerFile } from './caller-file.ts'
 import type { TaskContext } from './task-context.ts'
 import type { TaskOptions } from '../task-options.ts'
 
 const NAME = /^[A-Za-z0-9_.:-]{1,128}$/
-const OWN_FILE = import.meta.filename
 
 /** A function that any node can run. */
 export type TaskDefinition<Input, Output> = {
@@ -41,7 +40,7 @@ export function task<Input = undefined, Output = unknown>(
     const rule = 'it has 1 to 128 letters, digits, dots, colons, dashes and underscores'
     throw new MeshError('invalid-argument', `"${name.slice(0, 80)}" is no name of a task: ${rule}`)
   }
-  const file = callerFile()
+  const file = callerFile(import.meta.filename)
   register({ name, fn, file })
   return { name, fn, options, file }
 }
@@ -55,23 +54,4 @@ function register(registered: RegisteredTask): void {
     throw new MeshError('invalid-argument', `There are two tasks "${name}"${where}`)
   }
   registry().set(name, registered)
-}
-
-/** @returns the file of whoever called `task` */
-function callerFile(): string | undefined {
-  const errors = Error as { prepareStackTrace?: unknown }
-  const before = errors.prepareStackTrace
-  try {
-    errors.prepareStackTrace = (_: unknown, sites: unknown) => sites
-    const sites = new Error('where').stack as unknown as NodeJS.CallSite[]
-    for (const site of sites) {
-      const name = site.getFileName()
-      if (name === null || name === undefined || name.startsWith('node:')) continue
-      const path = name.startsWith('file:') ? fileURLToPath(name) : name
-      if (path !== OWN_FILE) return path
-    }
-    return undefined
-  } finally {
-    errors.prepareStackTrace = before
-  }
 }

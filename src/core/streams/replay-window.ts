@@ -1,0 +1,147 @@
+// What a source has emitted and isn't sure of yet: emitted again when it failed or took too long, until
+// all that came of it was processed. Positions become final in the order of the source: one does when
+// everything before it is done.
+
+import { AckLedger, type Id } from './ack-ledger.ts'
+
+export type ReplayOptions = {
+  /** Values that may be under way at one time. */
+  readonly pendingMax: number
+  /** A value is emitted again after so long. */
+  readonly timeoutMs: number
+  /** A value that was emitted so often without success is given up. */
+  readonly triesMax: number
+  /** Of the first root. Those of another window of the same source are beyond its own. */
+  readonly firstRoot: number
+}
+
+type Entry<Value> = { readonly value: Value; root: number; tries: number }
+
+/** To be emitted now, with `begin`. */
+export type Replay<Value> = { readonly sequence: number; readonly value: Value }
+
+export class ReplayWindow<Value, Position> {
+  readonly #options: ReplayOptions
+  readonly #ledger = new AckLedger()
+  /** By number, in order. What isn't there any more is done or was given up. */
+  readonly #entries = new Map<number, Entry<Value>>()
+  readonly #sequenceOf = new Map<number, number>()
+  #marks: { readonly sequence: number; readonly position: Position }[] = []
+  /** Failed, and not emitted again yet. */
+  #failed: number[] = []
+  #nextSequence = 0
+  #nextRoot: number
+  #position: Position | undefined
+
+  acked = 0
+  replayed = 0
+  givenUp = 0
+
+  constructor(options: ReplayOptions) {
+    this.#options = options
+    this.#nextRoot = options.firstRoot
+  }
+
+  get pending(): number {
+    return this.#entries.size
+  }
+
+  get isFull(): boolean {
+    return this.#entries.size >= this.#options.pendingMax
+  }
+
+  /** The last mark before which everything is done; undefined when there is none. */
+  get position(): Position | undefined {
+    return this.#position
+  }
+
+  /** The next value of the source. @returns its number, for `begin` */
+  add(value: Value): number {
+    const sequence = this.#nextSequence++
+    this.#entries.set(sequence, { value, root: -1, tries: 0 })
+    return sequence
+  }
+
+  /** Whoever begins from here sees all that comes after what was added so far. */
+  mark(position: Position): void {
+    this.#marks.push({ sequence: this.#nextSequence, position })
+    this.#advance()
+  }
+
+  /** @returns the root of the tree that a value, now emitted, is to be known by */
+  nextRoot(): number {
+    return this.#nextRoot++
+  }
+
+  /** A value was emitted. @param ids of the tuples, XORed */
+  begin(sequence: number, { root, ids }: { root: number; ids: Id }, nowMs: number): void {
+    const entry = this.#entries.get(sequence)
+    if (entry === undefined) return
+    entry.root = root
+    entry.tries += 1
+    this.#sequenceOf.set(root, sequence)
+    if (!this.#ledger.begin(root, ids, nowMs + this.#options.timeoutMs)) this.#done(root)
+  }
+
+  /** Told of a tree, also of one that was given up. */
+  xor(root: number, high: number, low: number): void {
+    if (this.#ledger.xor(root, high, low)) this.#done(root)
+  }
+
+  /** Something of a tree failed: its value is emitted again. */
+  fail(root: number): void {
+    if (this.#ledger.drop(root)) this.#lost(root)
+  }
+
+  /** What is under way has until then at most: something that had a part of it is gone. */
+  hasten(dueMs: number): void {
+    this.#ledger.hasten(dueMs)
+  }
+
+  /** @returns what is to be emitted again now, the oldest first */
+  takeReplays(nowMs: number): Replay<Value>[] {
+    for (const root of this.#ledger.takeDue(nowMs)) this.#lost(root)
+    const failed = this.#failed.toSorted((a, b) => a - b)
+    this.#failed = []
+    const replays: Replay<Value>[] = []
+    for (const sequence of failed) {
+      const entry = this.#entries.get(sequence)
+      if (entry === undefined) continue
+      if (entry.tries >= this.#options.triesMax) {
+        this.#entries.delete(sequence)
+        this.givenUp += 1
+      } else {
+        this.replayed += 1
+        replays.push({ sequence, value: entry.value })
+      }
+    }
+    this.#advance()
+    return replays
+  }
+
+  #lost(root: number): void {
+    const sequence = this.#sequenceOf.get(root)
+    this.#sequenceOf.delete(root)
+    if (sequence !== undefined) this.#failed.push(sequence)
+  }
+
+  #done(root: number): void {
+    const sequence = this.#sequenceOf.get(root)
+    this.#sequenceOf.delete(root)
+    if (sequence === undefined || !this.#entries.delete(sequence)) return
+    this.acked += 1
+    this.#advance()
+  }
+
+  #advance(): void {
+    if (this.#marks.length === 0) return
+    const [oldest = this.#nextSequence] = this.#entries.keys()
+    let count = 0
+    for (const { sequence, position } of this.#marks) {
+      if (sequence > oldest) break
+      this.#position = position
+      count += 1
+    }
+    if (count > 0) this.#marks.splice(0, count)
+  }
+}
