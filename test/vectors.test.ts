@@ -23,7 +23,6 @@ import { MemoryBlockStore } from '../src/storage/memory/memory-block-store.ts'
 import { VirtualClock } from '../src/testing/virtual-clock.ts'
 import { RAFT_SERVED_MAX } from '../src/shard/peer-links.ts'
 import { SNAPSHOT_SERVED_MAX } from '../src/shard/snapshot-server.ts'
-import { JOB_FRAME_BYTES_MAX, JOB_PROTOCOL, JOB_SERVED_MAX } from '../src/wire/job.ts'
 import { SHARD_FRAME_BYTES_MAX, SHARD_PROTOCOL } from '../src/wire/shard.ts'
 import { RAFT_FRAME_BYTES_MAX, RAFT_PROTOCOL } from '../src/wire/shard-frame.ts'
 import { SNAPSHOT_FRAME_BYTES_MAX, SNAPSHOT_PROTOCOL } from '../src/wire/shard-snapshot.ts'
@@ -65,11 +64,6 @@ function shardStreams(): { id: string; frameBytesMax: number; servedPerPeerMax: 
     servedPerPeerMax: Number(max)
   }))
 }
-
-/** Until a node runs tasks: what it will register. */
-const UNSERVED: readonly (readonly [string, ProtocolOptions])[] = [
-  [JOB_PROTOCOL, { frameBytesMax: JOB_FRAME_BYTES_MAX, servedPerPeerMax: JOB_SERVED_MAX }]
-]
 
 /** What a real node registers, protocol by protocol. */
 function servedProtocols(): Map<string, ProtocolOptions> {
@@ -139,11 +133,6 @@ function servedProtocols(): Map<string, ProtocolOptions> {
       }
     }
   )
-  for (const [protocol, options] of UNSERVED) {
-    // Take it off the list.
-    expect(served.has(protocol)).toBe(false)
-    served.set(protocol, options)
-  }
   return served
 }
 

@@ -212,6 +212,8 @@ const blockId = fc
 const cycle = count.map((number) => Math.max(1, number))
 const blockIds = fc.array(blockId, { minLength: 1, maxLength: 20 })
 const just = <T extends string>(value: T): fc.Arbitrary<T> => fc.constant(value)
+const streamName = text(64).filter((name) => name !== '')
+const streamBatch = hexUpTo(500).map((digits) => `hex:${digits}`)
 
 const labels = fc
   .uniqueArray(fc.tuple(text(128), text(128)), { maxLength: 32, selector: ([key]) => key })
@@ -343,6 +345,18 @@ const VALUES: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   'log Record': recordArb.map(asJson),
   'log Update': updateArb.map(asJson),
   'log Catalog': catalogArb.map(asJson),
+  'stream Call': fc.oneof(
+    fc.record({ kind: fc.constantFrom('open', 'receive'), inbox: streamName }),
+    fc.record(
+      { kind: just('send'), inbox: streamName, from: streamName, batch: streamBatch, peer },
+      { requiredKeys: ['kind', 'inbox', 'from', 'batch'] }
+    )
+  ),
+  'stream Reply': fc.oneof(
+    fc.record({ kind: just('taken'), credit: fc.integer({ min: 1, max: 65_536 }) }),
+    fc.record({ kind: just('opened'), peer }),
+    fc.record({ kind: just('received'), batches: fc.array(streamBatch, { maxLength: 5 }) })
+  ),
   'job Call': callArb.map(asJson),
   'job Reply': replyArb.map(asJson),
   'job Offers': offersArb.map((offers) => asJson({ offers })),

@@ -5,7 +5,7 @@
 import { AckLedger, type Id } from './ack-ledger.ts'
 
 export type ReplayOptions = {
-  /** Values that may be under way at one time. */
+  /** Values that may be under way at one time, when they are processed fast enough. */
   readonly pendingMax: number
   /** A value is emitted again after so long. */
   readonly timeoutMs: number
@@ -14,6 +14,9 @@ export type ReplayOptions = {
   /** Of the first root. Those of another window of the same source are beyond its own. */
   readonly firstRoot: number
 }
+
+/** What may be under way before anything was processed. */
+const LIMIT_FIRST = 256
 
 type Entry<Value> = { readonly value: Value; root: number; tries: number }
 
@@ -29,6 +32,13 @@ export class ReplayWindow<Value, Position> {
   #marks: { readonly sequence: number; readonly position: Position }[] = []
   /** Failed, and not emitted again yet. */
   #failed: number[] = []
+  /**
+   * What may be under way now: more with all that is processed, and half as much when something
+   * isn't in time. Else all that waits in front of a slow bolt would be emitted again and again.
+   */
+  #limit: number
+  /** Until then it is late for another reason. */
+  #excusedMs = Number.NEGATIVE_INFINITY
   #nextSequence = 0
   #nextRoot: number
   #position: Position | undefined
@@ -40,6 +50,7 @@ export class ReplayWindow<Value, Position> {
   constructor(options: ReplayOptions) {
     this.#options = options
     this.#nextRoot = options.firstRoot
+    this.#limit = Math.min(LIMIT_FIRST, options.pendingMax)
   }
 
   get pending(): number {
@@ -47,7 +58,7 @@ export class ReplayWindow<Value, Position> {
   }
 
   get isFull(): boolean {
-    return this.#entries.size >= this.#options.pendingMax
+    return this.#entries.size >= this.#limit
   }
 
   /** The last mark before which everything is done; undefined when there is none. */
@@ -96,11 +107,18 @@ export class ReplayWindow<Value, Position> {
   /** What is under way has until then at most: something that had a part of it is gone. */
   hasten(dueMs: number): void {
     this.#ledger.hasten(dueMs)
+    this.#excusedMs = dueMs + this.#options.timeoutMs
   }
 
   /** @returns what is to be emitted again now, the oldest first */
   takeReplays(nowMs: number): Replay<Value>[] {
-    for (const root of this.#ledger.takeDue(nowMs)) this.#lost(root)
+    const due = this.#ledger.takeDue(nowMs)
+    for (const root of due) this.#lost(root)
+    if (due.length > 0 && nowMs >= this.#excusedMs) {
+      this.#limit = Math.max(1, Math.floor(this.#limit / 2))
+      // All that is under way now was emitted by the limit that there was.
+      this.#excusedMs = nowMs + this.#options.timeoutMs
+    }
     const failed = this.#failed.toSorted((a, b) => a - b)
     this.#failed = []
     const replays: Replay<Value>[] = []
@@ -130,6 +148,7 @@ export class ReplayWindow<Value, Position> {
     this.#sequenceOf.delete(root)
     if (sequence === undefined || !this.#entries.delete(sequence)) return
     this.acked += 1
+    this.#limit = Math.min(this.#limit + 1, this.#options.pendingMax)
     this.#advance()
   }
 

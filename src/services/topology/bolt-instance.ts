@@ -24,7 +24,8 @@ export class BoltInstance {
   #in = 0
   #acked = 0
   #failed = 0
-  #processedSinceFlush = 0
+  /** Something was processed, or begun to be, since the last time. */
+  #isFlushDue = false
   #flushing: Promise<void> | undefined
 
   constructor(parts: InstanceParts) {
@@ -82,7 +83,7 @@ export class BoltInstance {
   /** @returns a promise only when the function does: most are done at once */
   #process(tuples: Tuples, index: number): Promise<void> | undefined {
     this.#in += 1
-    this.#processedSinceFlush += 1
+    this.#isFlushDue = true
     const source = tuples.sources[index] as number
     const root = tuples.roots[index] as number
     const ids = { high: tuples.ids[2 * index] as number, low: tuples.ids[2 * index + 1] as number }
@@ -93,7 +94,7 @@ export class BoltInstance {
     }
     const done = (): void => {
       this.#acked += 1
-      const isKept = this.#parts.place.operator.flush !== undefined || this.#state.isChanged
+      const isKept = this.#parts.place.operator.flush !== undefined || this.#state.isUsed
       const acks = isKept ? this.#held : this.#parts.outlet.acks
       acks.add(source, root, ids.high, ids.low)
     }
@@ -127,8 +128,8 @@ export class BoltInstance {
 
   /** What was processed until now is durable when it resolves, and counts as processed then. */
   async #flush(): Promise<void> {
-    if (this.#processedSinceFlush === 0) return
-    this.#processedSinceFlush = 0
+    if (!this.#isFlushDue && this.#held.count === 0) return
+    this.#isFlushDue = false
     const held = this.#held
     this.#held = new AckBuffer()
     // Both as they are now: what is processed meanwhile is in the next one.

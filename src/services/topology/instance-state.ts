@@ -22,6 +22,7 @@ export class InstanceState implements OperatorState {
   readonly #prefix: string
   readonly #pages: readonly Page[] = Array.from({ length: PAGES }, () => new Map())
   readonly #changed = new Set<number>()
+  #isUsed = false
 
   /** @param prefix of the keys that it is kept in */
   constructor(prefix: string) {
@@ -35,8 +36,9 @@ export class InstanceState implements OperatorState {
     }
   }
 
-  get isChanged(): boolean {
-    return this.#changed.size > 0
+  /** Something was ever written to it here. */
+  get isUsed(): boolean {
+    return this.#isUsed
   }
 
   get size(): number {
@@ -50,12 +52,12 @@ export class InstanceState implements OperatorState {
   set(key: string, value: unknown): void {
     const page = pageOf(key)
     this.#pages[page]?.set(key, value)
-    this.#changed.add(page)
+    this.#note(page)
   }
 
   delete(key: string): void {
     const page = pageOf(key)
-    if (this.#pages[page]?.delete(key) === true) this.#changed.add(page)
+    if (this.#pages[page]?.delete(key) === true) this.#note(page)
   }
 
   *entries(): Generator<[string, unknown]> {
@@ -78,6 +80,11 @@ export class InstanceState implements OperatorState {
     }
     this.#changed.clear()
     return transactions
+  }
+
+  #note(page: number): void {
+    this.#changed.add(page)
+    this.#isUsed = true
   }
 }
 
