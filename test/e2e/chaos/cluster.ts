@@ -14,6 +14,7 @@ import { RemoteNode } from '../../../src/api/remote/connect.ts'
 import { openConnection } from '../../../src/api/remote/connection-client.ts'
 import type { ApiAddress } from '../../../src/api/remote/connection-client.ts'
 import { RemoteShards } from '../../../src/api/remote/remote-shards.ts'
+import { RemoteStreams } from '../../../src/api/remote/remote-streams.ts'
 import { MeshError, isMeshError } from '../../../src/base/errors.ts'
 import { silentLogger } from '../../../src/base/log.ts'
 import { KIB, MIB } from '../../../src/base/units.ts'
@@ -299,7 +300,9 @@ export class Cluster implements AsyncDisposable {
       const { api: url, token } = await this.#api(index)
       return new ApiClient(this.dirOf(index), { url, token })
     }
-    return { shards, node: new RemoteNode(shards, silentLogger, client) }
+    const log = silentLogger
+    const streams = new RemoteStreams({ open: opener, clock: systemClock, log })
+    return { shards, node: new RemoteNode({ shards, streams, log }, client) }
   }
 
   /** Where a program reaches the node now; found again after a restart. */
