@@ -33,9 +33,10 @@ async function runTasks({ node, request, response, url, signal }: Call): Promise
   const spec = { ...said, code, task, limits, requirements }
   const priority = countOf(url, 'priority', 9)
   const retries = countOf(url, 'retries', 100)
+  const isNested = countOf(url, 'nested', 1) === 1
   const outcomes = await Promise.all(
     call.tasks.map(async ({ id, input }): Promise<TaskOutcome> => {
-      const one = { spec, submitter, input, retries, priority }
+      const one = { spec, submitter, input, retries, priority, isNested }
       return { ...(await node.work.ephemeral.run(one, signal)), id }
     })
   )

@@ -24,7 +24,9 @@ export function remoteCompute(components: {
   client: () => Promise<ApiClient>
 }): Compute {
   const { shards, files, client } = components
-  const tasks = new RemoteTasks(client)
+  // A command that is a task is told so by its environment.
+  const isNested = process.env['ATOLL_TASK_ID'] !== undefined
+  const tasks = new RemoteTasks(client, { isNested })
   const jobs = new Jobs({
     shards,
     clock: systemClock,

@@ -29,14 +29,17 @@ type Waiting = {
 
 export class RemoteTasks {
   readonly #client: () => Promise<ApiClient>
+  readonly #isNested: boolean
   #queue: Waiting[] = []
   #requests = 0
   #lastId = 0
   /** How long a task took lately. */
   #estimateMs = Infinity
 
-  constructor(client: () => Promise<ApiClient>) {
+  /** @param options.isNested whether this program is itself a task */
+  constructor(client: () => Promise<ApiClient>, { isNested }: { isNested: boolean }) {
     this.#client = client
+    this.#isNested = isNested
   }
 
   /** @throws overloaded, unreachable, stopped, or the signal's reason */
@@ -107,7 +110,8 @@ export class RemoteTasks {
     for (const { signal } of batch) signal.addEventListener('abort', onAbort)
     try {
       const client = await this.#client()
-      const path = `tasks?priority=${priority}&retries=${retries}`
+      const nested = this.#isNested ? '&nested=1' : ''
+      const path = `tasks?priority=${priority}&retries=${retries}${nested}`
       const response = await client.stream(path, { method: 'POST', body, signal: over.signal })
       const parts: Uint8Array[] = []
       for await (const part of response) parts.push(part as Uint8Array)

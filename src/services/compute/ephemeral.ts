@@ -3,51 +3,33 @@
 // the caller ends they are forgotten.
 
 import { sleep, type Clock } from '../../base/clock.ts'
-import { errorMessage, MeshError } from '../../base/errors.ts'
-import type { PeerId } from '../../base/ids.ts'
+import { MeshError } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
+import { SECOND_MS } from '../../base/units.ts'
+import { Backoff } from '../../core/jobs/backoff.ts'
 import type { MeshView } from '../../mesh/view.ts'
-import { RUN_TASKS_MAX, type TaskOutcome } from '../../wire/job.ts'
-import { encodedSpec, PeerChoice } from './peer-choice.ts'
+import type { TaskOutcome } from '../../wire/job.ts'
 import type { JobPeers } from './job-peers.ts'
-import type { JobSpec } from './spec.ts'
-import type { TaskRunner } from './task-runner.ts'
+import { PeerChoice } from './peer-choice.ts'
+import { batchOf, isSendable, PeerRuns } from './peer-runs.ts'
+import type { Ran, TaskRunner } from './task-runner.ts'
+import { endOf, WaitingTask, type EphemeralTask } from './waiting-task.ts'
+
+export type { EphemeralTask } from './waiting-task.ts'
 
 /** Tasks that wait or run for callers of this node; more are refused. */
 const WAITING_MAX = 100_000
-/** While what waits here is done within this time, nobody else is asked. */
+/** While what waits here is begun within this time, nobody else is asked. */
 const LOCAL_MS = 10
-/** Work that is sent to a peer at once, by the estimate. */
-const BATCH_MS = 20
-/** Bytes of inputs of one batch. */
-const BATCH_BYTES = 524_288
-/** Nobody had room: they are asked again after this. */
-const BUSY_MS = 50
+/** Nobody had room: they are asked again after this, and then less and less often. */
+const BUSY_MS = { minMs: 50, maxMs: SECOND_MS }
+/** Kinds of tasks, of those that wait, for which others are asked at one time. */
+const KINDS_MAX = 8
 const RETRY_MS = 100
-const RETRY_MS_MAX = 30_000
-/** Nodes that may be lost over a task before it is given up. */
-const LOSSES_MAX = 3
-
-export type EphemeralTask = {
-  readonly spec: JobSpec
-  readonly submitter: string
-  readonly input: Uint8Array
-  /** How often it is tried again when it fails in a way that may pass. */
-  readonly retries: number
-  readonly priority: number
-}
-
-type Waiting = {
-  readonly id: number
-  readonly task: EphemeralTask
-  readonly signal: AbortSignal
-  readonly resolve: (outcome: TaskOutcome) => void
-  readonly reject: (reason: unknown) => void
-  failures: number
-  losses: number
-  isSettled: boolean
-}
+const RETRY_MS_MAX: number = 30 * SECOND_MS
+/** What a task waits for is begun by then: else all slots may be held by tasks that wait so. */
+const NESTED_MS: number = 60 * SECOND_MS
 
 export type EphemeralComponents = {
   readonly runner: TaskRunner
@@ -61,60 +43,86 @@ export type EphemeralComponents = {
 export class Ephemeral {
   readonly #components: EphemeralComponents
   readonly #stopping = new AbortController()
+  /** All that somebody waits for. */
+  readonly #all = new Set<WaitingTask>()
   /** By priority, the highest first, and then in order. */
-  #queue: Waiting[] = []
+  #queue: WaitingTask[] = []
   readonly #choice: PeerChoice
-  #count = 0
+  readonly #runs: PeerRuns
+  readonly #busy: Backoff
   #lastId = 0
+  #lastToken = 0
   #isDue = false
-  #isProbing = false
+  #isAsking = false
+  #isWaiting = false
   readonly #unsubscribe: () => void
 
   constructor(components: EphemeralComponents) {
+    const { random, runner } = components
     this.#components = components
     this.#choice = new PeerChoice(components)
-    this.#unsubscribe = components.runner.onFree(() => this.#turnSoon())
+    this.#runs = new PeerRuns(
+      { ...components, choice: this.#choice },
+      {
+        stopping: this.#stopping.signal,
+        onEnded: (waiting, outcome) => this.#ended(waiting, outcome)
+      }
+    )
+    this.#busy = new Backoff(BUSY_MS, random)
+    this.#unsubscribe = runner.onFree(() => this.#turnSoon())
   }
 
   stop(): void {
     this.#unsubscribe()
     const reason = new MeshError('stopped', 'The node is stopping')
     this.#stopping.abort(reason)
-    for (const waiting of this.#queue.splice(0)) waiting.reject(reason)
+    this.#queue = []
+    for (const waiting of this.#all) waiting.fail(reason)
   }
 
   /**
    * @returns how the task ended: done or failed
-   * @throws overloaded, stopped, or the signal's reason
+   * @throws overloaded, too-large, stopped, or the signal's reason
    */
   async run(task: EphemeralTask, signal: AbortSignal): Promise<TaskOutcome> {
     signal.throwIfAborted()
     this.#stopping.signal.throwIfAborted()
-    if (this.#count >= WAITING_MAX) {
+    if (this.#all.size >= WAITING_MAX) {
       const bound = `${WAITING_MAX} tasks of this node wait already`
       throw new MeshError('overloaded', `${bound}; wait for some, or submit them as a job`)
     }
-    const { promise, resolve, reject } = Promise.withResolvers<TaskOutcome>()
-    const id = (this.#lastId += 1)
-    const state = { id, task, signal, resolve, reject, failures: 0, losses: 0, isSettled: false }
-    const abort = (): void => this.#settle(state, () => reject(signal.reason as Error))
+    const waiting = new WaitingTask((this.#lastId += 1), task, signal)
+    const abort = (): void => waiting.fail(signal.reason)
     signal.addEventListener('abort', abort, { once: true })
-    this.#count += 1
-    this.#enqueue(state)
+    this.#all.add(waiting)
+    this.#enqueue(waiting)
     try {
-      return await promise
+      return await waiting.outcome
     } finally {
-      this.#count -= 1
+      this.#all.delete(waiting)
       signal.removeEventListener('abort', abort)
     }
   }
 
-  #enqueue(waiting: Waiting): void {
-    const { priority } = waiting.task
+  #enqueue(waiting: WaitingTask): void {
+    if (waiting.isSettled) return
+    waiting.sinceMs = this.#components.clock.monotonicMs()
+    const { priority, isNested } = waiting.task
     const at = this.#queue.findLastIndex((one) => one.task.priority >= priority)
     if (at === this.#queue.length - 1) this.#queue.push(waiting)
     else this.#queue.splice(at + 1, 0, waiting)
+    if (isNested === true) void this.#endLate(waiting)
     this.#turnSoon()
+  }
+
+  /** The task that waits for it is told, and ends: so there is room for others. */
+  async #endLate(waiting: WaitingTask): Promise<void> {
+    const { token } = waiting
+    await this.#pause(NESTED_MS)
+    if (waiting.isSettled || waiting.token !== token) return
+    const problem = `no slot was free for ${NESTED_MS / SECOND_MS} s, and a task waits for this one`
+    const advice = 'let it end, and submit a job instead'
+    waiting.fail(new MeshError('overloaded', `Cannot run the task: ${problem}; ${advice}`))
   }
 
   #turnSoon(): void {
@@ -127,180 +135,134 @@ export class Ephemeral {
   }
 
   #turn(): void {
-    let started = 0
+    const unfit: WaitingTask[] = []
+    let seen = 0
     for (const waiting of this.#queue) {
-      if (!waiting.isSettled && !this.#startHere(waiting)) break
-      started += 1
+      // What never runs here is passed by others; what has no room now isn't.
+      if (!waiting.isSettled && !this.#fits(waiting)) unfit.push(waiting)
+      else if (!waiting.isSettled && !this.#startHere(waiting)) break
+      seen += 1
     }
-    this.#queue.splice(0, started)
-    if (this.#queue.length > 0 && !this.#isProbing && this.#isLong()) void this.#askOthers()
+    this.#queue.splice(0, seen, ...unfit)
+    if (this.#queue.length === 0 || this.#isAsking) return
+    if (this.#isLong()) void this.#askOthers()
+    else void this.#lookAgain()
+  }
+
+  /** What should begin soon may wait for long, for nobody knows how long others take. */
+  async #lookAgain(): Promise<void> {
+    if (this.#isWaiting) return
+    this.#isWaiting = true
+    await this.#pause(LOCAL_MS)
+    this.#isWaiting = false
+    this.#turnSoon()
+  }
+
+  #fits({ task: { spec, submitter } }: WaitingTask): boolean {
+    return this.#components.runner.lacks(spec, { submitter, isFreeCounted: false }).length === 0
   }
 
   /** Whether what waits takes longer than asking others does, or can't be done here at all. */
   #isLong(): boolean {
-    const { runner } = this.#components
-    const [first] = this.#queue
+    const { clock, runner } = this.#components
+    const first = this.#queue.find(({ isSettled }) => !isSettled)
     if (first === undefined) return false
-    const { spec, submitter } = first.task
-    if (runner.lacks(spec, { submitter, isFreeCounted: false }).length > 0) return true
-    const estimateMs = runner.estimateMs(spec) ?? LOCAL_MS
+    if (!this.#fits(first) || clock.monotonicMs() - first.sinceMs >= LOCAL_MS) return true
+    const estimateMs = runner.estimateMs(first.task.spec) ?? LOCAL_MS
     const slots = Math.max(1, runner.offer.cpuMilli / 1_000)
     return (this.#queue.length * estimateMs) / slots > LOCAL_MS
   }
 
   /** @returns whether it has begun */
-  #startHere(waiting: Waiting): boolean {
-    const { runner } = this.#components
+  #startHere(waiting: WaitingTask): boolean {
     const { id, task, signal } = waiting
     const { spec, submitter, input } = task
-    if (runner.lacks(spec, { submitter, isFreeCounted: false }).length > 0) return false
-    const name = `run/${id}/${waiting.failures + waiting.losses}`
-    const assignment = { id: name, spec, submitter, input, fencingToken: id }
-    const ran = runner.tryRun(assignment, { signal })
+    const fencingToken = this.#lastToken + 1
+    const assignment = { id: `run/${id}/${fencingToken}`, spec, submitter, input, fencingToken }
+    const ran = this.#components.runner.tryRun(assignment, { signal })
     if (ran === undefined) return false
+    this.#begin(waiting)
     void ran.then(
-      ({ result, logs }) => {
-        if (result.kind === 'lost') {
-          this.#ended(waiting, { id, ...result, durationMs: 0, logs })
-          return
-        }
-        const { durationMs } = result
-        if (result.kind === 'done') {
-          this.#ended(waiting, { id, kind: 'done', output: result.output, durationMs, logs })
-          return
-        }
-        const { code, message } = result.error
-        const { isRetryable } = result
-        this.#ended(waiting, { id, kind: 'failed', code, message, isRetryable, durationMs, logs })
-      },
-      (error: unknown) => this.#settle(waiting, () => waiting.reject(error))
+      (end) => this.#ended(waiting, outcomeOf(id, end)),
+      (error: unknown) => waiting.fail(error)
     )
     return true
   }
 
+  #begin(waiting: WaitingTask): void {
+    waiting.token = this.#lastToken += 1
+  }
+
   /** Sends what waits to the less busy of two nodes; again and again while something waits. */
   async #askOthers(): Promise<void> {
-    this.#isProbing = true
-    const { clock } = this.#components
+    this.#isAsking = true
+    const { signal } = this.#stopping
     try {
-      while (this.#queue.length > 0 && this.#isLong() && !this.#stopping.signal.aborted) {
-        const isSent = await this.#sendSome()
-        if (isSent) continue
-        await sleep(clock, BUSY_MS, { signal: this.#stopping.signal }).catch(() => {})
+      while (!signal.aborted && this.#queue.length > 0 && this.#isLong()) {
+        if (await this.#sendSome()) {
+          this.#busy.reset()
+          continue
+        }
+        await this.#pause(this.#busy.next())
         this.#turn()
       }
     } finally {
-      this.#isProbing = false
+      this.#isAsking = false
     }
   }
 
+  /** Of each kind of tasks the first one is asked for, until one is taken. */
   async #sendSome(): Promise<boolean> {
-    const first = this.#queue.find(({ isSettled }) => !isSettled)
-    if (first === undefined) return false
-    const probed = await this.#choice.probe(first.task)
-    if (probed === undefined) return false
-    const batch = this.#takeBatch(first, probed.freeSlots)
-    if (batch.length > 0) void this.#send(probed.peer, batch)
-    return batch.length > 0
-  }
-
-  /** Tasks of one kind, as many as the slots do in a moment. */
-  #takeBatch(first: Waiting, freeSlots: number): Waiting[] {
-    const { spec } = first.task
-    const estimateMs = this.#components.runner.estimateMs(spec) ?? Infinity
-    const each = Math.max(1, Math.floor(BATCH_MS / estimateMs))
-    const countMax = Math.min(RUN_TASKS_MAX, freeSlots * each)
-    const batch: Waiting[] = []
-    let bytes = 0
-    const rest: Waiting[] = []
+    const firsts = new Map<unknown, WaitingTask>()
     for (const waiting of this.#queue) {
-      const isSame = waiting.task.spec === spec && waiting.task.submitter === first.task.submitter
-      const fits = batch.length === 0 || bytes + waiting.task.input.length <= BATCH_BYTES
-      if (waiting.isSettled) continue
-      if (isSame && fits && batch.length < countMax) {
-        bytes += waiting.task.input.length
-        batch.push(waiting)
-      } else rest.push(waiting)
+      if (firsts.size === KINDS_MAX) break
+      const { spec } = waiting.task
+      if (waiting.isSettled || !isSendable(waiting) || firsts.has(spec)) continue
+      firsts.set(spec, waiting)
     }
-    this.#queue = rest
-    return batch
+    for (const first of firsts.values()) {
+      const probed = await this.#choice.probe(first.task)
+      if (probed === undefined) continue
+      // Meanwhile it may have begun here.
+      if (first.isSettled || !this.#queue.includes(first)) return true
+      const { freeSlots, peer } = probed
+      const estimateMs = this.#components.runner.estimateMs(first.task.spec)
+      const batch = batchOf(this.#queue, first, { freeSlots, estimateMs })
+      const sent = new Set(batch)
+      this.#queue = this.#queue.filter((waiting) => !sent.has(waiting))
+      for (const waiting of batch) this.#begin(waiting)
+      void this.#runs.send(peer, batch)
+      return true
+    }
+    return false
   }
 
-  async #send(peer: PeerId, batch: readonly Waiting[]): Promise<void> {
-    const { peers, log } = this.#components
-    const [first] = batch
-    if (first === undefined) return
-    const { spec, submitter } = first.task
-    const { code, task, limits } = spec
-    const controller = new AbortController()
-    const signal = AbortSignal.any([controller.signal, this.#stopping.signal])
-    // Nobody waits for any of them any more.
-    const onAbort = (): void => {
-      if (batch.every((waiting) => waiting.isSettled)) controller.abort()
-    }
-    for (const waiting of batch) waiting.signal.addEventListener('abort', onAbort)
-    this.#choice.sent(peer, 1)
-    const encoded = encodedSpec(spec)
-    const tasks = batch.map((one) => ({ id: one.id, input: one.task.input, fencingToken: one.id }))
-    const call = { kind: 'run', code, task, submitter, spec: encoded, limits, tasks } as const
-    try {
-      const outcomes = await peers.run(peer, call, { signal })
-      const byId = new Map(outcomes.map((outcome) => [outcome.id, outcome]))
-      for (const waiting of batch) {
-        const outcome = byId.get(waiting.id)
-        const missing = {
-          id: waiting.id,
-          kind: 'lost',
-          reason: 'no answer',
-          durationMs: 0,
-          logs: ''
-        }
-        this.#ended(waiting, outcome ?? ({ ...missing, kind: 'lost' } as const))
-        if (outcome?.kind === 'busy') this.#choice.avoid(peer, 'busy')
-      }
-    } catch (error) {
-      this.#choice.avoid(peer, 'away')
-      const reason = errorMessage(error)
-      log.debug('ephemeral.unanswered', { peer, reason })
-      for (const waiting of batch) {
-        this.#ended(waiting, { id: waiting.id, kind: 'lost', reason, durationMs: 0, logs: '' })
-      }
-    } finally {
-      for (const waiting of batch) waiting.signal.removeEventListener('abort', onAbort)
-      this.#choice.sent(peer, -1)
-    }
-  }
-
-  #ended(waiting: Waiting, outcome: TaskOutcome): void {
+  #ended(waiting: WaitingTask, outcome: TaskOutcome): void {
     if (waiting.isSettled) return
-    if (outcome.kind === 'busy') return this.#enqueue(waiting)
-    if (outcome.kind === 'lost') {
-      waiting.losses += 1
-      if (waiting.losses < LOSSES_MAX) return this.#enqueue(waiting)
-      const message = `${LOSSES_MAX} times what ran it was lost, at last: ${outcome.reason}`
-      const { id, durationMs, logs } = outcome
-      const failed = { id, durationMs, logs, code: 'poison-task', message, isRetryable: false }
-      return this.#settle(waiting, () => waiting.resolve({ ...failed, kind: 'failed' }))
-    }
-    if (outcome.kind === 'failed' && outcome.isRetryable) {
-      waiting.failures += 1
-      if (waiting.failures <= waiting.task.retries) return this.#retryLater(waiting)
-    }
-    return this.#settle(waiting, () => waiting.resolve(outcome))
+    const end = endOf(waiting, outcome)
+    if (end === 'again') this.#enqueue(waiting)
+    else if (end === 'later') void this.#retryLater(waiting)
+    else waiting.settle(end)
   }
 
-  #retryLater(waiting: Waiting): void {
-    const { clock, random } = this.#components
+  async #retryLater(waiting: WaitingTask): Promise<void> {
     const boundMs = Math.min(RETRY_MS_MAX, RETRY_MS * 2 ** waiting.failures)
-    const delayMs = random.below(boundMs)
-    clock.after(delayMs, () => {
-      if (!waiting.isSettled && !this.#stopping.signal.aborted) this.#enqueue(waiting)
-    })
+    await this.#pause(this.#components.random.below(boundMs))
+    this.#enqueue(waiting)
   }
 
-  #settle(waiting: Waiting, tell: () => void): void {
-    if (waiting.isSettled) return
-    waiting.isSettled = true
-    tell()
+  /** When the node stops it is over at once. */
+  async #pause(durationMs: number): Promise<void> {
+    const { signal } = this.#stopping
+    await sleep(this.#components.clock, durationMs, { signal }).catch(() => {})
   }
+}
+
+function outcomeOf(id: number, { result, logs }: Ran): TaskOutcome {
+  if (result.kind === 'lost') return { id, ...result, durationMs: 0, logs }
+  const { durationMs } = result
+  if (result.kind === 'done') return { id, kind: 'done', output: result.output, durationMs, logs }
+  const { isRetryable } = result
+  const { code, message } = result.error
+  return { id, kind: 'failed', code, message, isRetryable, durationMs, logs }
 }

@@ -40,6 +40,7 @@ export type JobPeersComponents = {
 
 export class JobPeers {
   readonly #components: JobPeersComponents
+  #lastRun = 0
   #last: { bytes: Uint8Array; spec: JobSpec } | undefined
 
   /** Registers its protocol, so it is made before the network is started. */
@@ -121,7 +122,7 @@ export class JobPeers {
     return await Promise.all(
       call.tasks.map(async ({ id, input, fencingToken }) => {
         const { submitter } = call
-        const name = `${submitter}/${id}/${fencingToken}`
+        const name = `run/${submitter}/${(this.#lastRun += 1)}`
         // A buffer that the frame came in holds many inputs; the executor keeps what it is given.
         const assignment = { id: name, spec, submitter, input: input.slice(), fencingToken }
         return await this.#runOne(id, assignment, signal)

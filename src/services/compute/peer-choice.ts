@@ -6,7 +6,7 @@ import type { PeerId } from '../../base/ids.ts'
 import type { Logger } from '../../base/log.ts'
 import { pick, type Random } from '../../base/random.ts'
 import type { MeshView } from '../../mesh/view.ts'
-import type { EphemeralTask } from './ephemeral.ts'
+import type { EphemeralTask } from './waiting-task.ts'
 import type { JobPeers } from './job-peers.ts'
 import { encodeSpec, type JobSpec } from './spec.ts'
 
@@ -25,8 +25,10 @@ type PeerChoiceComponents = {
 
 export class PeerChoice {
   readonly #components: PeerChoiceComponents
-  /** Until when a peer isn't asked. */
+  /** Until when a peer isn't asked, … */
   readonly #avoided = new Map<PeerId, number>()
+  /** … or not for tasks of a kind. */
+  readonly #unfit = new WeakMap<JobSpec, Map<PeerId, number>>()
   /** Batches sent to a peer and not answered. */
   readonly #sent = new Map<PeerId, number>()
 
@@ -42,7 +44,7 @@ export class PeerChoice {
     const nowMs = clock.monotonicMs()
     const candidates = mesh
       .others()
-      .filter((peer) => mesh.isReachable(peer) && (this.#avoided.get(peer) ?? 0) <= nowMs)
+      .filter((peer) => mesh.isReachable(peer) && this.#avoidedUntilMs(peer, task.spec) <= nowMs)
     const asked: PeerId[] = []
     while (asked.length < PROBES && candidates.length > 0) {
       const peer = pick(random, candidates)
@@ -55,7 +57,7 @@ export class PeerChoice {
         try {
           const { freeSlots, reasons } = await peers.probe(peer, call)
           const free = freeSlots - (this.#sent.get(peer) ?? 0)
-          if (reasons.length > 0) this.avoid(peer, 'unfit')
+          if (reasons.length > 0) this.#noteUnfit(peer, task.spec)
           else if (free <= 0) this.avoid(peer, 'busy')
           else return { peer, freeSlots: free }
         } catch (error) {
@@ -76,7 +78,17 @@ export class PeerChoice {
     else this.#sent.delete(peer)
   }
 
-  avoid(peer: PeerId, why: keyof typeof AVOIDED_MS): void {
+  #avoidedUntilMs(peer: PeerId, spec: JobSpec): number {
+    return Math.max(this.#avoided.get(peer) ?? 0, this.#unfit.get(spec)?.get(peer) ?? 0)
+  }
+
+  #noteUnfit(peer: PeerId, spec: JobSpec): void {
+    const peers = this.#unfit.get(spec) ?? new Map<PeerId, number>()
+    const untilMs = this.#components.clock.monotonicMs() + AVOIDED_MS.unfit
+    this.#unfit.set(spec, peers.set(peer, untilMs))
+  }
+
+  avoid(peer: PeerId, why: Exclude<keyof typeof AVOIDED_MS, 'unfit'>): void {
     this.#avoided.set(peer, this.#components.clock.monotonicMs() + AVOIDED_MS[why])
   }
 }

@@ -47,7 +47,7 @@ export type PulledEvents = {
   readonly onChanged: () => void
   /** A task was done here, … */
   readonly onWell: () => void
-  /** … or what runs tasks here didn't, or ended. */
+  /** … or what runs tasks here didn't, or ended, or a task lacked something. */
   readonly onTrouble: (reason: string) => void
 }
 
@@ -260,6 +260,7 @@ export class PulledJob {
     const { message } = toMeshError(reason)
     const error = errorOf({ code: 'not-found', message: `Its input can't be read: ${message}` })
     this.#outcomes.tell({ kind: 'blocked', task, attempt, error })
+    this.#events.onTrouble(error.message)
   }
 
   /** Nothing more is to be done for it, and its lease has ended with it. */
