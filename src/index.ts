@@ -45,6 +45,7 @@ export type {
   TopologyOptions
 } from './services/topology/definition.ts'
 export type {
+  InstanceStatus,
   OperatorStatus,
   RunningTopology,
   TopologyInfo,

@@ -15,10 +15,10 @@ export const STREAM_FRAME_BYTES_MAX: number = 2 * MIB
 /** Sends of one node to another that aren't answered. */
 export const STREAM_SERVED_MAX = 2_048
 /** Of an inbox or a sender. */
-export const STREAM_NAME_BYTES_MAX = 256
+const STREAM_NAME_BYTES_MAX = 256
 /** Batches of one answer. */
-export const STREAM_RECEIVED_MAX = 1_024
-export const STREAM_CREDIT_MAX: number = 64 * KIB
+const STREAM_RECEIVED_MAX = 1_024
+const STREAM_CREDIT_MAX: number = 64 * KIB
 
 export type StreamCall =
   /** `peer`: to whom the node hands it on; between nodes there is none. */

@@ -40,7 +40,8 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
     'the job squares: 5 done, 0 given up',
     'a square: 25',
     '3² + 4² = 25'
-  ]
+  ],
+  'topology-word-count.ts': ['word_count has ended', 'fish 4000, star 1000']
 }
 
 describe('examples', () => {

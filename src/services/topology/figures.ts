@@ -62,7 +62,9 @@ export class FigureTeller {
     const { kv, signal } = this.#components
     const entry = await kv.get(this.#key, { signal })
     if (entry !== undefined) this.#before = parsed(entry.text(), this.#key) as Counters
-    this.#timer = setInterval(() => void this.tell().catch(() => {}), SECOND_MS)
+    const tell = (): void => void this.tell().catch(() => {})
+    tell()
+    this.#timer = setInterval(tell, SECOND_MS)
     signal.addEventListener('abort', () => this.stop())
   }
 

@@ -18,7 +18,7 @@ const never = new AbortController().signal
 const bytes = utf8('batch')
 
 /** Nodes that reach each other at once. */
-function nodes(): { a: Streams; b: Streams; ask(body: Uint8Array): Promise<unknown> } {
+function nodes(): { a: Streams; b: Streams; ask: (body: Uint8Array) => Promise<unknown> } {
   const handlers = new Map<PeerId, RequestHandler>()
   const networkOf = (self: PeerId): Pick<Network, 'handle' | 'request' | 'peerId'> => ({
     peerId: self,
