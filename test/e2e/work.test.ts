@@ -79,7 +79,8 @@ describe('work by the commands', () => {
     const words = ['map', program, '--name', 'length', '--input', 'data', '--id', 'lengths']
     const lines = (await json(1, words)) as { job?: string; value?: number; state?: string }[]
     expect(lines[0]).toEqual({ job: 'lengths' })
-    expect(lines.flatMap(({ value }) => value ?? []).toSorted()).toEqual([1, 2, 3])
+    const values = lines.flatMap(({ value }) => value ?? [])
+    expect(values.toSorted((a, b) => a - b)).toEqual([1, 2, 3])
     expect(lines.at(-1)).toEqual({ job: 'lengths', state: 'ended', done: 3, failed: 0 })
     expect(await json(2, ['jobs'])).toContainEqual(
       expect.objectContaining({ job: 'lengths', state: 'ended', total: 3, done: 3 })

@@ -21,7 +21,8 @@ export function registerNames(program: Command, context: CommandContext): void {
     })
   add('ls', 'list a directory, or the volumes')
     .argument('[path]')
-    .action(async (path: string | undefined, options: CommonOptions) => {
+    .option('--all', 'also volumes whose names begin with a dot, such as the code of tasks')
+    .action(async (path: string | undefined, options: CommonOptions & { all?: boolean }) => {
       await list(path, options, context)
     })
   add('mv', 'give a file or directory another name in its volume')
@@ -55,13 +56,15 @@ async function order(
 
 async function list(
   path: string | undefined,
-  options: CommonOptions,
+  options: CommonOptions & { all?: boolean },
   { console, signal }: CommandContext
 ): Promise<void> {
   const client = await clientOf(options)
   const query = path === undefined ? '' : `?${new URLSearchParams({ name: path }).toString()}`
   const items: DirectoryItem[] = []
   for await (const item of client.lines<DirectoryItem>(`ls${query}`, { signal })) {
+    // As shells do: what begins with a dot is there for programs.
+    if (path === undefined && options.all !== true && item.name.startsWith('.')) continue
     if (options.json === true) items.push(item)
     else console.out(lineOf(item))
   }

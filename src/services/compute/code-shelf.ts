@@ -7,7 +7,7 @@ import type { PutResult } from '../files/uploader.ts'
 import { rawCid } from './raw-cid.ts'
 
 /** A volume that listings leave out. */
-export const CODE_VOLUME = '.code'
+const CODE_VOLUME = '.code'
 /** Codes that are known to be kept. */
 const KNOWN_MAX = 1_024
 

@@ -17,7 +17,7 @@ import { decodeSpec, partsOf } from './spec.ts'
 /** Nobody can tell anything of a job without its shard, so this is not waited for long. */
 const TIMEOUT_MS = 5_000
 
-export type PeerReasons = {
+type PeerReasons = {
   readonly peer: PeerId
   /** Tasks of the job that it runs. */
   readonly running: number
