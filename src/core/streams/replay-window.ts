@@ -17,8 +17,11 @@ export type ReplayOptions = {
 
 /** What may be under way before anything was processed. */
 const LIMIT_FIRST = 256
+/** Parts of the time that a value has. */
+const PLENTY = 0.25
+const SCARCE = 0.5
 
-type Entry<Value> = { readonly value: Value; root: number; tries: number }
+type Entry<Value> = { readonly value: Value; tries: number; sinceMs: number }
 
 /** To be emitted now, with `begin`. */
 export type Replay<Value> = { readonly sequence: number; readonly value: Value }
@@ -33,8 +36,8 @@ export class ReplayWindow<Value, Position> {
   /** Failed, and not emitted again yet. */
   #failed: number[] = []
   /**
-   * What may be under way now: more with all that is processed, and half as much when something
-   * isn't in time. Else all that waits in front of a slow bolt would be emitted again and again.
+   * What may be under way now: as much as is processed in a part of the time, and half as much when
+   * something isn't in time. Else all that waits in front of a slow bolt would be emitted again and again.
    */
   #limit: number
   /** Until then it is late for another reason. */
@@ -69,7 +72,7 @@ export class ReplayWindow<Value, Position> {
   /** The next value of the source. @returns its number, for `begin` */
   add(value: Value): number {
     const sequence = this.#nextSequence++
-    this.#entries.set(sequence, { value, root: -1, tries: 0 })
+    this.#entries.set(sequence, { value, tries: 0, sinceMs: 0 })
     return sequence
   }
 
@@ -88,15 +91,15 @@ export class ReplayWindow<Value, Position> {
   begin(sequence: number, { root, ids }: { root: number; ids: Id }, nowMs: number): void {
     const entry = this.#entries.get(sequence)
     if (entry === undefined) return
-    entry.root = root
     entry.tries += 1
+    entry.sinceMs = nowMs
     this.#sequenceOf.set(root, sequence)
-    if (!this.#ledger.begin(root, ids, nowMs + this.#options.timeoutMs)) this.#done(root)
+    if (!this.#ledger.begin(root, ids, nowMs + this.#options.timeoutMs)) this.#done(root, nowMs)
   }
 
   /** Told of a tree, also of one that was given up. */
-  xor(root: number, high: number, low: number): void {
-    if (this.#ledger.xor(root, high, low)) this.#done(root)
+  xor(root: number, { high, low }: Id, nowMs: number): void {
+    if (this.#ledger.xor(root, high, low)) this.#done(root, nowMs)
   }
 
   /** Something of a tree failed: its value is emitted again. */
@@ -143,13 +146,22 @@ export class ReplayWindow<Value, Position> {
     if (sequence !== undefined) this.#failed.push(sequence)
   }
 
-  #done(root: number): void {
+  #done(root: number, nowMs: number): void {
     const sequence = this.#sequenceOf.get(root)
     this.#sequenceOf.delete(root)
-    if (sequence === undefined || !this.#entries.delete(sequence)) return
+    const entry = sequence === undefined ? undefined : this.#entries.get(sequence)
+    if (sequence === undefined || entry === undefined) return
+    this.#entries.delete(sequence)
     this.acked += 1
-    this.#limit = Math.min(this.#limit + 1, this.#options.pendingMax)
+    this.#adapt(nowMs - entry.sinceMs)
     this.#advance()
+  }
+
+  /** More may be under way while there is plenty of time, less before it runs out. */
+  #adapt(tookMs: number): void {
+    const { timeoutMs, pendingMax } = this.#options
+    if (tookMs < timeoutMs * PLENTY) this.#limit = Math.min(this.#limit + 1, pendingMax)
+    else if (tookMs > timeoutMs * SCARCE) this.#limit = Math.max(1, this.#limit - 1)
   }
 
   #advance(): void {

@@ -56,13 +56,11 @@ export class SpoutInstance {
   take(message: Message): void {
     if (message.kind !== 'acks') return
     const { roots, xors, failed } = message
+    const nowMs = performance.now()
     for (const root of failed) this.#window.fail(root)
-    for (let index = 0; index < roots.length; index++) {
-      this.#window.xor(
-        roots[index] as number,
-        xors[2 * index] as number,
-        xors[2 * index + 1] as number
-      )
+    for (const [index, root] of roots.entries()) {
+      const ids = { high: xors[2 * index] ?? 0, low: xors[2 * index + 1] ?? 0 }
+      this.#window.xor(root, ids, nowMs)
     }
     this.#parts.bell.ring()
   }

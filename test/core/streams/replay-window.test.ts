@@ -22,11 +22,11 @@ describe('ReplayWindow', () => {
     }) as [number, number, number]
     expect(window.position).toBeUndefined()
 
-    window.xor(roots[1], 1, 2)
+    window.xor(roots[1], IDS, 0)
     expect(window.position).toBeUndefined()
-    window.xor(roots[0], 1, 2)
+    window.xor(roots[0], IDS, 0)
     expect(window.position).toBe('after b')
-    window.xor(roots[2], 1, 2)
+    window.xor(roots[2], IDS, 0)
     expect(window.position).toBe('after c')
     expect(window.pending).toBe(0)
   })
@@ -38,9 +38,9 @@ describe('ReplayWindow', () => {
     window.fail(two)
     expect(window.takeReplays(50)).toEqual([{ sequence: 1, value: 'two' }])
     const again = emit(window, 1, 50)
-    window.xor(two, 1, 2)
+    window.xor(two, IDS, 0)
     expect(window.acked).toBe(0)
-    window.xor(again, 1, 2)
+    window.xor(again, IDS, 0)
     expect(window.acked).toBe(1)
     expect(window.takeReplays(100)).toEqual([{ sequence: 0, value: 'one' }])
     expect(again).toBeGreaterThan(Math.max(one, two))
@@ -73,10 +73,33 @@ describe('ReplayWindow', () => {
     const roots = late.map(({ sequence }) => emit(window, sequence, 100))
     expect(window.isFull).toBe(true)
     // Half of it, and one more for each that is done.
-    for (const root of roots.slice(0, 2)) window.xor(root, 1, 2)
+    for (const root of roots.slice(0, 2)) window.xor(root, IDS, 0)
     expect(window.isFull).toBe(true)
-    for (const root of roots.slice(2)) window.xor(root, 1, 2)
+    for (const root of roots.slice(2)) window.xor(root, IDS, 0)
     expect(fill(110)).toHaveLength(8)
+  })
+
+  it('lets as much be under way as a slow bolt does in time, so that hardly anything comes twice', () => {
+    const window = new ReplayWindow<number, number>({
+      ...OPTIONS,
+      pendingMax: 4_096,
+      timeoutMs: 10_000
+    })
+    // One after the other, 20 ms each: 500 of them would be late.
+    const queue: { root: number; nowMs: number }[] = []
+    let nowMs = 0
+    let value = 0
+    while (nowMs < 300_000) {
+      for (const { sequence } of window.takeReplays(nowMs)) {
+        queue.push({ root: emit(window, sequence, nowMs), nowMs })
+      }
+      while (!window.isFull) queue.push({ root: emit(window, window.add(value++), nowMs), nowMs })
+      nowMs += 20
+      const next = queue.shift()
+      if (next !== undefined) window.xor(next.root, IDS, nowMs)
+    }
+    expect(window.acked).toBeGreaterThan(14_900)
+    expect(window.replayed).toBe(0)
   })
 
   it('takes nothing as late that is hastened', () => {
@@ -85,7 +108,7 @@ describe('ReplayWindow', () => {
     window.hasten(20)
     const replays = window.takeReplays(20)
     expect(replays).toHaveLength(8)
-    for (const { sequence } of replays) window.xor(emit(window, sequence, 20), 1, 2)
+    for (const { sequence } of replays) window.xor(emit(window, sequence, 20), IDS, 0)
     let count = 0
     for (; !window.isFull; count++) emit(window, window.add(0), 30)
     expect(count).toBe(8)
@@ -113,7 +136,7 @@ describe('ReplayWindow', () => {
           }
         }
         const finish = (root: number): void => {
-          window.xor(root, 1, 2)
+          window.xor(root, IDS, 0)
           done.add(open.get(root) as number)
           open.delete(root)
         }
