@@ -113,20 +113,24 @@ export class Compute {
     const over = new AbortController()
     const signals = options.signal === undefined ? [] : [options.signal]
     const signal = AbortSignal.any([over.signal, ...signals])
-    const underWay = new Map<number, Promise<{ number: number; value: unknown }>>()
+    const underWay = new Map<number, Promise<unknown>>()
+    /** Numbers of those that have ended, in the order in which they did. */
+    const ended: number[] = []
+    let wake = (): void => {}
     let count = 0
     const begin = (input: Input): void => {
       const number = (count += 1)
-      const running = this.#runOne(prepared, input, { ...options, signal }).then((value) => {
-        return { number, value }
-      })
-      // Who waits for it later hears of a failure then.
-      running.catch(() => {})
+      const running = this.#runOne(prepared, input, { ...options, signal })
       underWay.set(number, running)
+      const end = (): void => (ended.push(number), wake())
+      // Who waits for it later hears of a failure then.
+      running.then(end, end)
     }
     const next = async (): Promise<Awaited<Output>> => {
-      const [oldest] = underWay.values()
-      const { number, value } = await (ordered && oldest ? oldest : Promise.race(underWay.values()))
+      if (!ordered && ended.length === 0) await new Promise<void>((resolve) => (wake = resolve))
+      const [oldest] = underWay.keys()
+      const number = (ordered ? oldest : ended.shift()) as number
+      const value = await underWay.get(number)
       underWay.delete(number)
       return value as Awaited<Output>
     }

@@ -122,6 +122,16 @@ export class JobBoard {
     this.#step({ kind: 'offer', name: offer.space, isLasting })
   }
 
+  /** Tells all nodes of a job that was submitted here just now: this one needn't look at it. */
+  submitted(offer: JobOffer, found: FoundJob): void {
+    const known = this.#note(found)
+    if (known === undefined) return
+    const news = newsOf(known, { readyCount: offer.ready, nextReadyMs: undefined, ageMs: 0 })
+    this.#own.set(offer.space, offer)
+    this.#step({ kind: 'seen', name: known.name, news })
+    this.#step({ kind: 'offer', name: known.name, isLasting: false })
+  }
+
   withdraw(name: string): void {
     if (this.#own.delete(name)) this.#step({ kind: 'withdraw', name })
   }

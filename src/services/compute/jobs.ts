@@ -7,6 +7,7 @@ import { blockId } from '../../base/ids.ts'
 import { DAY_MS, KIB, SECOND_MS } from '../../base/units.ts'
 import { blockIdToBytes } from '../../core/block/block-id.ts'
 import type { Requirements } from '../../core/jobs/requirements.ts'
+import type { SubmitArgs } from '../../core/machine/job-calls.ts'
 import { JOB_LIST, type JobSummary } from '../../core/machine/job-listings.ts'
 import { checkJobId, parseJobSpace } from '../../core/machine/job-names.ts'
 import type { JobPolicy, Stage } from '../../core/machine/job-records.ts'
@@ -17,6 +18,7 @@ import type { Files } from '../files/files.ts'
 import type { Keeper } from '../files/uploader.ts'
 import { Job, type BlobReader } from './job.ts'
 import { JobPart } from './job-part.ts'
+import type { FoundJob } from './known-job.ts'
 import { encodeManifest } from './manifest.ts'
 import {
   encodeSpec,
@@ -164,33 +166,25 @@ export class NodeSubmitter implements PartSubmitter {
     clock: Clock
     files: Pick<Files, 'putFor'>
     /** Tells all nodes that there is work. */
-    offer: (offer: JobOffer) => void
+    offer: (offer: JobOffer, job: FoundJob) => void
   }
 
   constructor(components: {
     shards: Shards
     clock: Clock
     files: Pick<Files, 'putFor'>
-    offer: (offer: JobOffer) => void
+    offer: (offer: JobOffer, job: FoundJob) => void
   }) {
     this.#components = components
   }
 
   async submit(request: PartRequest, options: CallOptions): Promise<boolean> {
-    const { inputs, policy } = request
+    const { inputs } = request
     const part = new JobPart(this.#components, request)
     const inputBytes = inputs.reduce((sum, input) => sum + input.length + 8, 0)
-    const isNew =
-      inputBytes <= INLINE_BYTES_MAX
-        ? await give(part, request, { manifest: { kind: 'inline', inputs } }, options)
-        : await this.#withManifest(part, request, options)
-    const { priority, submitter } = policy
-    const space = fromUtf8(part.space)
-    if (isNew) {
-      const offer = { space, priority, submitter, ready: inputs.length, estimateMs: undefined }
-      this.#components.offer(offer)
-    }
-    return isNew
+    if (inputBytes > INLINE_BYTES_MAX) return await this.#withManifest(part, request, options)
+    const args = argsOf(request, { manifest: { kind: 'inline', inputs } })
+    return await this.#give(part, args, options)
   }
 
   async #withManifest(part: JobPart, request: PartRequest, options: CallOptions): Promise<boolean> {
@@ -199,37 +193,46 @@ export class NodeSubmitter implements PartSubmitter {
       cycle: (_, calls) => part.cycle(calls),
       keep: async ({ id, cycle }, calls) => {
         const manifest = { kind: 'file', path: id } as const
-        const where = { manifest, blocks: { id, cycle } }
-        isNew = await give(part, request, where, { ...options, ...calls })
+        const args = argsOf(request, { manifest, blocks: { id, cycle } })
+        isNew = await this.#give(part, args, { ...options, ...calls })
         return undefined
       }
     }
     await this.#components.files.putFor(encodeManifest(request.inputs), keeper, options)
     return isNew
   }
+
+  async #give(part: JobPart, args: SubmitArgs, options: CallOptions): Promise<boolean> {
+    const { isNew } = await part.submit(args, options)
+    if (!isNew) return false
+    const { count, policy, stages, spec } = args
+    const { priority, submitter } = policy
+    const ready = stages.reduce((sum, { from, to, after }) => {
+      return after.length === 0 ? sum + to - from : sum
+    }, 0)
+    const offer = { space: fromUtf8(part.space), priority, submitter, ready, estimateMs: undefined }
+    const counts = { done: 0, failed: 0, running: 0, waiting: 0 }
+    const known = { policy, stages, count, counts, medianMs: undefined, denied: [] }
+    this.#components.offer(offer, { ...known, space: part.space, spec })
+    return true
+  }
 }
 
-async function give(
-  part: JobPart,
+function argsOf(
   { first, stages, policy, spec, inputs }: PartRequest,
-  { manifest, blocks }: { manifest: ManifestRef; blocks?: { id: string; cycle: number } },
-  options: CallOptions
-): Promise<boolean> {
+  { manifest, blocks }: { manifest: ManifestRef; blocks?: { id: string; cycle: number } }
+): SubmitArgs {
   const { code } = spec
-  const { isNew } = await part.submit(
-    {
-      first,
-      count: inputs.length,
-      stages,
-      policy,
-      manifest: blocks === undefined ? new Uint8Array(0) : blockIdToBytes(blockId(blocks.id)),
-      code: code.kind === 'exec' ? undefined : blockIdToBytes(blockId(code.cid)),
-      spec: encodeSpec({ ...spec, manifest }),
-      cycle: blocks?.cycle
-    },
-    options
-  )
-  return isNew
+  return {
+    first,
+    count: inputs.length,
+    stages,
+    policy,
+    manifest: blocks === undefined ? new Uint8Array(0) : blockIdToBytes(blockId(blocks.id)),
+    code: code.kind === 'exec' ? undefined : blockIdToBytes(blockId(code.cid)),
+    spec: encodeSpec({ ...spec, manifest }),
+    cycle: blocks?.cycle
+  }
 }
 
 /** @throws invalid-argument, too-large */

@@ -87,7 +87,7 @@ export class NodeCompute {
       shards,
       clock,
       files,
-      offer: (offer) => board.offer(offer, false)
+      offer: (offer, job) => board.submitted(offer, job)
     })
     const read = async (cid: string, calls: object): Promise<Uint8Array> =>
       await readAll(files.get(cid, calls))

@@ -6,10 +6,14 @@ import { lacks, type Free, type Lack, type Offer } from '../../core/jobs/require
 import type { Dependency, Executor, WorkResult } from '../../executor/executor.ts'
 import type { JobSpec } from './spec.ts'
 
-/** Tasks below this duration leave most of a slot unused while they come and go, … */
-const TINY_MS = 2
-/** … so that many of them share one. */
-const TINY_SHARE = 32
+/**
+ * Tasks below these durations leave some of a slot unused while they come and go, so that the next
+ * ones are at hand.
+ */
+const SHARES = [
+  { belowMs: 2, share: 32 },
+  { belowMs: 100, share: 2 }
+]
 /** Kinds of tasks of which it is known how long they take. */
 const ESTIMATES_MAX = 256
 /** What is kept of what a task prints. */
@@ -106,8 +110,8 @@ export class TaskRunner {
     options: { signal: AbortSignal; onProgress?: (value: Uint8Array) => void }
   ): Promise<Ran> | undefined {
     const { spec, submitter } = assignment
-    const estimateMs = this.estimateMs(spec)
-    const share = estimateMs !== undefined && estimateMs < TINY_MS ? TINY_SHARE : 1
+    const estimateMs = this.estimateMs(spec) ?? Infinity
+    const { share = 1 } = SHARES.find(({ belowMs }) => estimateMs < belowMs) ?? {}
     if (this.#isStopped || this.#running.has(assignment.id)) return undefined
     const taken = takenBy(spec, share)
     if (!hasRoom(this.#free, taken)) return undefined

@@ -20,8 +20,8 @@ const GIVE_BACK_MS = 250
 const LATE_MS: number = SECOND_MS
 /** … unless there are so many of them. */
 const PULLS_MAX = 64
-/** The next tasks are pulled while those here last for less than this. */
-const AHEAD_MS = 30
+/** The next tasks are pulled while those here last for less than this, or than pulling takes twice. */
+const AHEAD_MS = { min: 30, max: 250 }
 
 export type WorkerComponents = PulledComponents & {
   readonly board: JobBoard
@@ -36,6 +36,8 @@ export class Worker {
   readonly #pulled = new Map<string, PulledJob>()
   readonly #troubles: Troubles
   readonly #shares = new Shares()
+  /** How long a pull took lately. */
+  #pullMs = 0
   /** Jobs of which tasks are being pulled, since when. */
   readonly #pulling = new Map<string, number>()
   #unsubscribe: (() => void) | undefined
@@ -131,13 +133,14 @@ export class Worker {
   #choose(): OpenCandidate | undefined {
     const { board, clock, runner, random } = this.#components
     const nowMs = clock.monotonicMs()
+    const there = [...this.#pulled.values()].filter(({ queued, running }) => queued + running > 0)
+    const isAhead = there.length > 0 && this.#isRunningOut(there)
     const candidates = board.candidates().filter(({ job }) => {
       if (job.isDenied || this.#troubles.untilMs(job.name) > nowMs) return false
       if (this.#pulling.has(job.name)) return false
-      const pulled = this.#pulled.get(job.name)
+      if (!isAhead && (this.#pulled.get(job.name)?.queued ?? 0) > 0) return false
       const { submitter } = job.policy
-      if (pulled !== undefined && pulled.queued > 0) return this.#isRunningOut(pulled)
-      return runner.lacks(job.spec, { submitter, isFreeCounted: true }).length === 0
+      return runner.lacks(job.spec, { submitter, isFreeCounted: !isAhead }).length === 0
     })
     const views = candidates.map((candidate) => {
       const { job, readyCount, waitedMs } = candidate
@@ -149,11 +152,14 @@ export class Worker {
     return chooseJob(views, { shares: this.#shares, nowMs, random })?.candidate
   }
 
-  /** Whether the tasks that are here will soon all have begun. */
-  #isRunningOut(pulled: PulledJob): boolean {
-    const { estimateMs = Infinity } = pulled
+  /** Whether all tasks of jobs that are here will soon have ended: half of what runs is done. */
+  #isRunningOut(there: readonly PulledJob[]): boolean {
     const slots = Math.max(1, this.#components.runner.offer.cpuMilli / 1_000)
-    return (pulled.queued * estimateMs) / slots < AHEAD_MS
+    const leftMs = there.reduce((sum, { queued, running, estimateMs = Infinity }) => {
+      return sum + (queued + running / 2) * estimateMs
+    }, 0)
+    const aheadMs = Math.min(AHEAD_MS.max, Math.max(AHEAD_MS.min, 2 * this.#pullMs))
+    return leftMs / slots < aheadMs
   }
 
   async #pull({ job: known, readyCount }: OpenCandidate): Promise<void> {
@@ -167,9 +173,11 @@ export class Worker {
       freeSlots: slots,
       estimateMs: job.estimateMs ?? known.medianMs
     })
-    this.#pulling.set(name, clock.monotonicMs())
+    const sinceMs = clock.monotonicMs()
+    this.#pulling.set(name, sinceMs)
     try {
       const result = await job.pull(limit, true)
+      this.#pullMs += (clock.monotonicMs() - sinceMs - this.#pullMs) / 8
       board.granted(known, result)
       if (result.tasks.length > 0) this.#noteUse(known, result.tasks.length, job)
     } catch (error) {
