@@ -241,6 +241,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
       const replica = new Replica({ ...parts, host: this, clock, random })
       this.#replicas.set(group, replica)
       replica.campaignIfAlone()
+      this.#traffic.began(replica)
       this.#changed(group)
     } catch (error) {
       if (!isMeshError(error)) throw error

@@ -46,6 +46,7 @@ export type ReplicaKeeper = {
 export class Traffic {
   readonly #keeper: ReplicaKeeper
   readonly #self: PeerId
+  readonly #connected: () => readonly PeerId[]
   readonly #links: PeerLinks
   readonly #places = new Places()
   readonly #courier: SnapshotCourier
@@ -55,6 +56,7 @@ export class Traffic {
   constructor(parts: TrafficParts, keeper: ReplicaKeeper) {
     this.#keeper = keeper
     this.#self = parts.network.peerId
+    this.#connected = () => parts.network.connected()
     this.#links = new PeerLinks(parts, {
       store: parts.store,
       onFrame: (peer, frame) => this.#onFrame(peer, frame),
@@ -109,6 +111,13 @@ export class Traffic {
       const message = createMessage({ type: 'heartbeat-response', to }, id, term)
       this.#links.send(peer, { toStore, group, generation, message })
     }
+  }
+
+  /** A replica has begun; its node may have met others before. */
+  began(replica: Replica): void {
+    const connected = new Set(this.#connected())
+    const hasMet = replica.applied.roster.members.some(({ peer }) => connected.has(peer))
+    if (hasMet && replica.leader === NO_REPLICA) this.#elections.met(replica)
   }
 
   /** A replica has ended. */
