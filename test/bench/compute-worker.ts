@@ -28,6 +28,8 @@ export type ComputeRequest =
   | { do: 'queue'; port: number }
   | { do: 'pool'; threads: number }
   | { do: 'rate'; way: WorkWay; count: number }
+  /** Forgets what was done. */
+  | { do: 'clean'; way: WorkWay }
   | { do: 'latencies'; way: WorkWay; times: number; pauseMs: number }
   /** Submits naps, and waits until they are done. */
   | { do: 'naps'; works: number[] }
@@ -47,6 +49,8 @@ export type ComputeAnswer = {
   replicas?: number
   rate?: number
   tookMs?: number[]
+  /** When the mesh had the job. */
+  submittedMs?: number
   spans?: Span[]
   ms?: number
   /** Messages with offers that this node has gossiped. */
@@ -83,6 +87,9 @@ async function perform(request: ComputeRequest): Promise<ComputeAnswer> {
       return {}
     case 'rate':
       return { rate: await rateOf(targetOf(request.way), request.count) }
+    case 'clean':
+      await targetOf(request.way).clean?.()
+      return {}
     case 'latencies':
       return { tookMs: await latenciesOf(targetOf(request.way), request) }
     case 'profile':
@@ -152,11 +159,12 @@ async function startNode(request: ComputeRequest & { do: 'node' }): Promise<Comp
 async function naps(here: LocalNode, works: readonly number[]): Promise<ComputeAnswer> {
   const startMs = performance.now()
   const job = await here.submit(nap, works)
+  const submittedMs = Date.now()
   await job.wait()
   const ms = performance.now() - startMs
   const spans: Span[] = []
   for await (const { value } of job.results()) spans.push(value)
-  return { ms, spans }
+  return { ms, submittedMs, spans }
 }
 
 /** @returns from the end of the process until the task runs again */

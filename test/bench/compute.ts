@@ -186,6 +186,7 @@ async function rounds(sides: readonly Side[], print: Print): Promise<void> {
     figures.set(side, { rates: [], cpuMicros: [], tookMs: [] })
     for (let time = 0; time < WARM_UPS; time++) {
       await side.client.ask({ do: 'rate', way: side.way, count: ROUND_TASKS })
+      await side.client.ask({ do: 'clean', way: side.way })
     }
   }
   for (let round = 1; round <= ROUNDS; round++) {
@@ -196,6 +197,7 @@ async function rounds(sides: readonly Side[], print: Print): Promise<void> {
       const before = await sum(pids)
       const { rate = Number.NaN } = await client.ask({ do: 'rate', way, count: ROUND_TASKS })
       const micros = (((await sum(pids)) - before) * 1e6) / ROUND_TASKS
+      await client.ask({ do: 'clean', way })
       figures.get(side)?.rates.push(rate)
       figures.get(side)?.cpuMicros.push(micros)
       shown.push(`${side.name} ${rate.toFixed(0)}`)
@@ -283,8 +285,9 @@ async function fairness(nodes: readonly Process[], print: Print): Promise<void> 
       nodes.slice(0, 2).map((node) => node.ask({ do: 'naps', works }))
     )
     const all = answers.map(({ spans = [] }) => spans)
+    const beginMs = Math.max(...answers.map(({ submittedMs = 0 }) => submittedMs))
     const endMs = Math.min(...all.map((spans) => Math.max(...spans.map((span) => span.endedMs))))
-    const had = all.map((spans) => slotMs(spans, endMs))
+    const had = all.map((spans) => slotMs(spans, beginMs, endMs))
     const total = had.reduce((a, b) => a + b, 0)
     const squares = had.reduce((a, b) => a + b * b, 0)
     indexes.push((total * total) / (had.length * squares))
@@ -296,9 +299,9 @@ async function fairness(nodes: readonly Process[], print: Print): Promise<void> 
   )
 }
 
-function slotMs(spans: readonly Span[], untilMs: number): number {
+function slotMs(spans: readonly Span[], fromMs: number, untilMs: number): number {
   return spans.reduce((total, { beganMs, endedMs }) => {
-    return total + Math.max(0, Math.min(endedMs, untilMs) - beganMs)
+    return total + Math.max(0, Math.min(endedMs, untilMs) - Math.max(beganMs, fromMs))
   }, 0)
 }
 
@@ -356,12 +359,17 @@ async function makespan(
     const leastMs = Math.max(works.reduce((a, b) => a + b, 0) / speedSum, longest)
     const { ms = Number.NaN, spans = [] } = await client.ask({ do: 'naps', works })
     ratios.push(ms / leastMs)
+    const napMs = spans.reduce((total, span) => total + span.endedMs - span.beganMs, 0)
+    const over =
+      napMs / works.reduce((total, work, index) => total + work / (spans[index]?.speed ?? 1), 0)
     const shares = [...new Set(SPEEDS)].map((speed) => {
       return `${spans.filter((span) => span.speed === speed).length} at ${speed}`
     })
     print(
       `${JOB_TASKS} tasks on nodes of speed ${SPEEDS.join(', ')}: ${ms.toFixed(0)} ms, ` +
-        `${(ms / leastMs).toFixed(3)} × the least possible (${shares.join(', ')})`
+        `${(ms / leastMs).toFixed(3)} × the least possible (${shares.join(', ')}; ` +
+        `slots asleep ${((100 * napMs) / (ms * SPEEDS.length)).toFixed(0)} % of the time, ` +
+        `each for ${over.toFixed(3)} × as long as it should)`
     )
   }
   const ratio = median(ratios)

@@ -6,7 +6,7 @@ import { compareText } from '../../base/ids.ts'
 import type { Random } from '../../base/random.ts'
 import { SECOND_MS } from '../../base/units.ts'
 import { Backoff } from './backoff.ts'
-import { OwnOffers } from './own-offers.ts'
+import { OwnOffers, type OfferOptions } from './own-offers.ts'
 import { ShardAsks } from './shard-asks.ts'
 
 /** Jobs that are kept in mind; the rest is found when these are done. */
@@ -50,7 +50,7 @@ export type BoardInput =
   /** A grant was refused or not answered. */
   | { readonly kind: 'refused'; readonly name: string }
   /** This node knows of work that others may not: it was submitted or given back here. */
-  | { readonly kind: 'offer'; readonly name: string; readonly isLasting: boolean }
+  | ({ readonly kind: 'offer'; readonly name: string } & OfferOptions)
   /** There is nothing more to tell of a job. */
   | { readonly kind: 'withdraw'; readonly name: string }
   /** Others are there whom this node couldn't hear: shards are asked soon. */
@@ -173,7 +173,7 @@ export class Board {
         this.#pause(this.#jobs.get(input.name))
         break
       case 'offer':
-        this.#offers.add(input.name, { isLasting: input.isLasting, nowMs: this.#nowMs })
+        this.#offers.add(input.name, { ...input, nowMs: this.#nowMs })
         break
       case 'withdraw':
         this.#offers.end(input.name)
@@ -258,6 +258,7 @@ export class Board {
   #granted(news: JobNews, taskCount: number): void {
     this.#learn(news)
     const known = this.#jobs.get(news.name)
+    if (news.readyCount === 0) this.#offers.endPassing(news.name)
     if (known === undefined) return
     if (taskCount > 0) {
       known.servedMs = this.#nowMs

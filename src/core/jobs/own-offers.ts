@@ -10,8 +10,17 @@ const APART_MS: number = SECOND_MS / 2
 const AGAIN = { minMs: SECOND_MS, maxMs: 30 * SECOND_MS }
 /** Jobs that are offered; of more nothing is told, and whoever asks their shards finds them. */
 const JOBS_MAX = 1_024
+/** What would be told again within this time goes along with what is told now. */
+const EARLY_MS: number = SECOND_MS
 /** Jobs of one message, at most. */
 const TOGETHER_MAX = 16
+
+export type OfferOptions = {
+  /** Whether it is told again and again afterwards. */
+  readonly isLasting: boolean
+  /** How long others needn't hear of it that haven't yet; 0 unless given. */
+  readonly delayMs?: number | undefined
+}
 
 type OwnOffer = {
   /** When it is told, or forgotten if there is nothing to tell. */
@@ -39,13 +48,15 @@ export class OwnOffers {
     return next
   }
 
-  /** There is news of a job. @param about.isLasting whether it is told again and again afterwards */
-  add(name: string, { isLasting, nowMs }: { isLasting: boolean; nowMs: number }): void {
+  /** There is news of a job. */
+  add(name: string, about: OfferOptions & { readonly nowMs: number }): void {
+    const { isLasting, nowMs, delayMs = 0 } = about
     const known = this.#jobs.get(name)
     if (known === undefined) {
       if (this.#jobs.size >= JOBS_MAX) return
       const pauses = new Backoff(AGAIN, this.#random)
-      this.#jobs.set(name, { nextMs: nowMs, lastMs: undefined, isDue: true, isLasting, pauses })
+      const nextMs = nowMs + delayMs
+      this.#jobs.set(name, { nextMs, lastMs: undefined, isDue: true, isLasting, pauses })
       return
     }
     const soonMs = Math.max(nowMs, (known.lastMs ?? -Infinity) + APART_MS)
@@ -53,6 +64,11 @@ export class OwnOffers {
     known.isDue = true
     known.isLasting = isLasting
     known.pauses.reset()
+  }
+
+  /** There is nothing of it to be had now: what would be told only once isn't. */
+  endPassing(name: string): void {
+    if (this.#jobs.get(name)?.isLasting === false) this.end(name)
   }
 
   /** It isn't told any more. When it was told last is kept for a moment, for who adds it again. */
@@ -66,8 +82,9 @@ export class OwnOffers {
   /** @returns what is to be told now, in messages of a bounded number of jobs. */
   due(nowMs: number): string[][] {
     const names: string[] = []
+    const isTelling = [...this.#jobs.values()].some((job) => job.isDue && job.nextMs <= nowMs)
     for (const [name, job] of this.#jobs) {
-      if (job.nextMs > nowMs) continue
+      if (job.nextMs > nowMs && !(isTelling && mayGoEarly(job, nowMs))) continue
       if (!job.isDue) {
         this.#jobs.delete(name)
         continue
@@ -81,4 +98,9 @@ export class OwnOffers {
     while (names.length > 0) messages.push(names.splice(0, TOGETHER_MAX))
     return messages
   }
+}
+
+function mayGoEarly({ isDue, lastMs, nextMs }: OwnOffer, nowMs: number): boolean {
+  if (!isDue || lastMs === undefined) return false
+  return nextMs <= nowMs + EARLY_MS && lastMs + APART_MS <= nowMs
 }

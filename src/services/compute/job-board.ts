@@ -19,6 +19,9 @@ import { decodeJobOffers, encodeJobOffers, type JobOffer } from '../../wire/job.
 import { knownJob, newsOf, type FoundJob, type KnownJob } from './known-job.ts'
 import { workerName } from './task-runner.ts'
 
+/** How long a node that has room for a whole job may take to have all of its tasks. */
+const ALONE_MS = 100
+
 /** A job of which tasks may be had now. */
 export type OpenCandidate = {
   readonly job: KnownJob
@@ -122,14 +125,21 @@ export class JobBoard {
     this.#step({ kind: 'offer', name: offer.space, isLasting })
   }
 
-  /** Tells all nodes of a job that was submitted here just now: this one needn't look at it. */
-  submitted(offer: JobOffer, found: FoundJob): void {
+  /**
+   * Tells all nodes of a job that was submitted here just now: this one needn't look at it.
+   *
+   * @param mayAlone whether this node has room for all of it: then others hear of it a little later,
+   *   if there is still something to be had
+   */
+  submitted(offer: JobOffer, found: FoundJob, mayAlone: (job: KnownJob) => boolean): void {
     const known = this.#note(found)
     if (known === undefined) return
     const news = newsOf(known, { readyCount: offer.ready, nextReadyMs: undefined, ageMs: 0 })
     this.#own.set(offer.space, offer)
-    this.#step({ kind: 'seen', name: known.name, news })
-    this.#step({ kind: 'offer', name: known.name, isLasting: false })
+    const { name } = known
+    this.#step({ kind: 'seen', name, news })
+    const delayMs = mayAlone(known) ? ALONE_MS : 0
+    this.#step({ kind: 'offer', name, isLasting: false, delayMs })
   }
 
   withdraw(name: string): void {

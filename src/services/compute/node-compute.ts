@@ -87,7 +87,13 @@ export class NodeCompute {
       shards,
       clock,
       files,
-      offer: (offer, job) => board.submitted(offer, job)
+      offer: (offer, found) =>
+        board.submitted(offer, found, ({ spec, policy, count }) => {
+          const { submitter } = policy
+          const lacks = runner.lacks(spec, { submitter, isFreeCounted: true })
+          const cpuMilli = count * spec.requirements.cpuMilli
+          return lacks.length === 0 && cpuMilli <= runner.free.cpuMilli
+        })
     })
     const read = async (cid: string, calls: object): Promise<Uint8Array> =>
       await readAll(files.get(cid, calls))
