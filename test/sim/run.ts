@@ -5,16 +5,20 @@
 //   npm run sim -- --seeds 10000 --bail              the first that fails is the last
 //   npm run sim -- --seed 7                          one seed, again
 //   npm run sim -- mesh --seeds 2000                 whole shards of several nodes, seeds 1 to 2000
+//   npm run sim -- jobs --seeds 1000                 jobs on whole nodes, seeds 1 to 1000
 //   npm run sim -- membership --seeds 20             membership, seeds 1 to 20
 //   npm run sim -- --seed 7 --peers 50               membership too: only that has peers
 
 import { parseArgs } from 'node:util'
 import { parseCount } from '../e2e/arguments.ts'
+import { runJobs } from './jobs/run.ts'
 import { runMembership } from './membership.ts'
 import { runMesh } from './mesh/run.ts'
 import { runRaft } from './raft/run.ts'
 
-const DEFAULTS = { raft: '1000', mesh: '200', membership: '5' } as const
+const DEFAULTS = { raft: '1000', mesh: '200', jobs: '100', membership: '5' } as const
+const KINDS = ['raft', 'mesh', 'jobs', 'membership'] as const
+type Kind = (typeof KINDS)[number]
 const PEERS = '200'
 
 const { values, positionals } = parseArgs({
@@ -29,20 +33,22 @@ const { values, positionals } = parseArgs({
   }
 })
 const byPeers = values.peers === undefined ? 'raft' : 'membership'
-const simulation = positionals[0] ?? values.only ?? byPeers
-if (simulation !== 'raft' && simulation !== 'mesh' && simulation !== 'membership') {
-  throw new Error(`There are raft, mesh and membership, and no "${simulation}"`)
-}
+const simulation = kindOf(positionals[0] ?? values.only ?? byPeers)
 const first = parseCount('seed', values.seed ?? values.from)
 const count =
   values.seed === undefined ? parseCount('seeds', values.seeds ?? DEFAULTS[simulation]) : 1
 
-if (simulation === 'raft') {
-  if (runRaft({ first, count, bail: values.bail }) > 0) process.exitCode = 1
-} else if (simulation === 'mesh') {
-  if ((await runMesh({ first, count, bail: values.bail })) > 0) process.exitCode = 1
-} else {
-  await runMemberships(parseCount('peers', values.peers ?? PEERS))
+if (simulation === 'membership') await runMemberships(parseCount('peers', values.peers ?? PEERS))
+else {
+  const runs = { raft: runRaft, mesh: runMesh, jobs: runJobs }
+  const failures = await runs[simulation]({ first, count, bail: values.bail })
+  if (failures > 0) process.exitCode = 1
+}
+
+function kindOf(name: string): Kind {
+  const kind = KINDS.find((one) => one === name)
+  if (kind === undefined) throw new Error(`There are ${KINDS.join(', ')}, and no "${name}"`)
+  return kind
 }
 
 async function runMemberships(peers: number): Promise<void> {

@@ -75,6 +75,11 @@ export type GrantedTask = {
   /** The fencing token. */
   readonly attempt: number
   readonly isSpeculative: boolean
+  /**
+   * One more worker lost and the task is given up: it isn't run beside another such task, of
+   * whatever job, or both would be.
+   */
+  readonly isOnTrial: boolean
 }
 
 export type GrantResult = {
@@ -114,7 +119,7 @@ export const JOB_GRANT: Call<GrantArgs, GrantResult> = {
   result: record<GrantResult>({
     lease: uint,
     tasks: list(
-      record<GrantedTask>({ task: uint, attempt: uint, isSpeculative: flag }),
+      record<GrantedTask>({ task: uint, attempt: uint, isSpeculative: flag, isOnTrial: flag }),
       JOB_GRANT_MAX
     ),
     readyCount: uint,

@@ -224,7 +224,9 @@ function resultOf(
   const { readyCount, nextReadyMs } = readiness(draft)
   return {
     lease: isOpen ? (worker?.lease ?? 0) : 0,
-    tasks: grants.map(({ task, attempt, isSpeculative }) => ({ task, attempt, isSpeculative })),
+    tasks: grants.map(({ task, attempt, isSpeculative, isOnTrial }) => {
+      return { task, attempt, isSpeculative, isOnTrial }
+    }),
     readyCount: isOpen ? readyCount : 0,
     nextReadyMs: isOpen ? nextReadyMs : undefined,
     phase: state.phase,

@@ -14,7 +14,7 @@ import type { JobPeers } from './job-peers.ts'
 import { PeerChoice } from './peer-choice.ts'
 import { batchOf, isSendable, PeerRuns } from './peer-runs.ts'
 import type { Ran, TaskRunner } from './task-runner.ts'
-import { endOf, WaitingTask, type EphemeralTask } from './waiting-task.ts'
+import { endOf, isOnTrial, WaitingTask, type EphemeralTask } from './waiting-task.ts'
 
 export type { EphemeralTask } from './waiting-task.ts'
 
@@ -178,7 +178,13 @@ export class Ephemeral {
     const { id, task, signal } = waiting
     const { spec, submitter, input } = task
     const fencingToken = this.#lastToken + 1
-    const assignment = { id: `run/${id}/${fencingToken}`, spec, submitter, input, fencingToken }
+    const about = {
+      id: `run/${id}/${fencingToken}`,
+      spec,
+      submitter,
+      isOnTrial: isOnTrial(waiting)
+    }
+    const assignment = { ...about, input, fencingToken }
     const ran = this.#components.runner.tryRun(assignment, { signal })
     if (ran === undefined) return false
     this.#begin(waiting)

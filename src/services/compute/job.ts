@@ -194,7 +194,7 @@ export class Job<Value = unknown> {
     let first = 0
     for await (const end of ends(part, options)) {
       first = end.first
-      early.set(end.known.task, end.known)
+      if (end.known.task >= next) early.set(end.known.task, end.known)
       for (let known = early.get(next); known !== undefined; known = early.get(next)) {
         early.delete(next)
         next += 1

@@ -150,7 +150,7 @@ export class PulledJob {
     const granted = this.#queue[0]
     if (granted === undefined) return false
     const { stages, submitter, name } = this.about
-    const { task, attempt } = granted
+    const { task, attempt, isOnTrial } = granted
     const stage = stages.findIndex(({ from, to }) => task >= from && task < to)
     const spec = specOfStage(this.about.spec, stage)
     // Without its input a task can't begin; those of one grant are read together.
@@ -162,8 +162,8 @@ export class PulledJob {
     const controller = new AbortController()
     const id = `${name}/${task}/${attempt}`
     const { signal } = controller
-    const assignment = { id, spec, submitter, ...ready, fencingToken: attempt }
-    const ran = runner.tryRun(assignment, { signal })
+    const about = { id, spec, submitter, isOnTrial }
+    const ran = runner.tryRun({ ...about, ...ready, fencingToken: attempt }, { signal })
     if (ran === undefined) return false
     inputs.taken(this.about, task)
     this.#queue.shift()

@@ -28,6 +28,8 @@ export type Assignment = {
   /** What it builds on. */
   readonly after?: readonly Dependency[]
   readonly fencingToken: number
+  /** It may be what ends those who run it: of such tasks one runs at a time. */
+  readonly isOnTrial?: boolean | undefined
 }
 
 export type Ran = { readonly result: WorkResult; readonly logs: string }
@@ -43,6 +45,7 @@ export class TaskRunner {
   readonly #running = new Map<string, Running>()
   readonly #estimates = new Map<string, number>()
   #free: Free
+  #trial: string | undefined
   #isStopped = false
 
   /** @param options.speedMilli how fast the node is, in thousandths of the usual one */
@@ -109,17 +112,20 @@ export class TaskRunner {
     assignment: Assignment,
     options: { signal: AbortSignal; onProgress?: (value: Uint8Array) => void }
   ): Promise<Ran> | undefined {
-    const { spec, submitter } = assignment
+    const { id, spec, submitter, isOnTrial = false } = assignment
     const estimateMs = this.estimateMs(spec) ?? Infinity
     const { share = 1 } = SHARES.find(({ belowMs }) => estimateMs < belowMs) ?? {}
-    if (this.#isStopped || this.#running.has(assignment.id)) return undefined
+    if (this.#isStopped || this.#running.has(id)) return undefined
+    if (isOnTrial && this.#trial !== undefined) return undefined
     const taken = takenBy(spec, share)
     if (!hasRoom(this.#free, taken)) return undefined
     this.#free = difference(this.#free, taken)
     const running = { submitter, sinceMs: this.#nowMs(), log: '' }
-    this.#running.set(assignment.id, running)
+    this.#running.set(id, running)
+    if (isOnTrial) this.#trial = id
     return this.#run(assignment, running, options).finally(() => {
-      this.#running.delete(assignment.id)
+      this.#running.delete(id)
+      if (isOnTrial) this.#trial = undefined
       this.#free = sum(this.#free, taken)
       for (const listener of this.#listeners) listener()
     })

@@ -5,7 +5,7 @@ import type { Random } from '../../base/random.ts'
 import { SECOND_MS } from '../../base/units.ts'
 import { Backoff } from '../../core/jobs/backoff.ts'
 
-const PAUSES = { minMs: SECOND_MS / 2, maxMs: 30 * SECOND_MS }
+const PAUSES = { minMs: SECOND_MS / 2, maxMs: 10 * SECOND_MS }
 
 type Trouble = { untilMs: number; readonly pauses: Backoff }
 

@@ -57,6 +57,11 @@ export class WaitingTask {
 /** How often the process or the node that runs a task may be lost until the task is given up. */
 const LOSSES_MAX = 3
 
+/** Whether one more loss is the last. */
+export function isOnTrial({ losses }: WaitingTask): boolean {
+  return losses === LOSSES_MAX - 1
+}
+
 /**
  * Counts what an attempt came to.
  *

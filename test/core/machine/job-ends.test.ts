@@ -152,7 +152,7 @@ describe('a second attempt', () => {
     expect(job.take('b', 4)).toEqual([])
     expect(job.take('a', 4, ask)).toEqual([])
     const granted = job.grant('b', 4, ask)
-    expect(granted.tasks).toEqual([{ task: 0, attempt: 9, isSpeculative: true }])
+    expect(granted.tasks).toMatchObject([{ task: 0, attempt: 9, isSpeculative: true }])
     expect(granted.runningCount).toBe(1)
     expect(job.take('c', 4, ask)).toEqual([])
     expect(job.state.speculated).toBe(1)

@@ -28,8 +28,8 @@ describe('a job', () => {
     expect(granted).toEqual({
       lease: 2,
       tasks: [
-        { task: 0, attempt: 1, isSpeculative: false },
-        { task: 1, attempt: 2, isSpeculative: false }
+        { task: 0, attempt: 1, isSpeculative: false, isOnTrial: false },
+        { task: 1, attempt: 2, isSpeculative: false, isOnTrial: false }
       ],
       readyCount: 1,
       nextReadyMs: undefined,
@@ -274,7 +274,7 @@ describe('an outcome', () => {
     expect(job.tasks.get(0)).toMatchObject({ losses: ['a'], lossCount: 1, failures: 0 })
     // It isn't granted to the same one while there is another one to have it, …
     const [again] = job.take('b')
-    expect(again).toMatchObject({ task: 0, attempt: 3 })
+    expect(again).toMatchObject({ task: 0, attempt: 3, isOnTrial: true })
     expect(job.tell('a', lost(first!))).toEqual(['stale'])
     // … and after the last loss to nobody.
     expect(job.tell('b', lost(again!))).toEqual(['accepted'])
