@@ -2,7 +2,7 @@
 // Starts the CLI, on a Node.js that can run it. The flag in the first line keeps a node small: the
 // young generation is collected often enough as it is, and grows to 48 MiB otherwise.
 
-import { enableCompileCache } from 'node:module'
+import module from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 
@@ -23,7 +23,7 @@ if (major >= 24) setFlagsFromString('--external-memory-accounted-in-global-limit
 process.env.UV_THREADPOOL_SIZE ??= '8'
 
 // What V8 made of the program the last time, beside the program; where that can't be written, without.
-enableCompileCache?.(fileURLToPath(new URL('../dist/.compile-cache', import.meta.url)))
+module.enableCompileCache?.(fileURLToPath(new URL('../dist/.compile-cache', import.meta.url)))
 
 const { main } = await import('../dist/bundle/atoll.js')
 process.exitCode = await main(process.argv.slice(2))
