@@ -35,11 +35,7 @@ const TASKS = {
         [['simulation', ['node', 'test/sim/run.ts', '--only', 'membership', '--seeds', '1']]],
         [
           ['chaos', ['node', 'test/e2e/chaos.ts', '--cycles', '5']],
-          ['chaos of what is agreed', ['node', 'test/e2e/chaos.ts', 'kv', '--minutes', '1']],
-          [
-            'chaos of work',
-            ['node', 'test/e2e/chaos.ts', 'jobs', '--runs', '1', '--megabytes', '8']
-          ]
+          ['chaos of what is agreed', ['node', 'test/e2e/chaos.ts', 'kv', '--minutes', '1']]
         ]
       ]
     }

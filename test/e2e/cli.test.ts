@@ -66,7 +66,12 @@ describe('commands', () => {
 
     const put = json(await mesh.atoll(0, ['put', path, '--json']))
     const { cid } = put as { cid: string }
-    const again = json(await mesh.atoll(1, ['put', path, '--json']))
+    // The third copy may come after the acknowledgement.
+    let again: unknown
+    await until('all copies are there', 20_000, async () => {
+      again = json(await mesh.atoll(1, ['put', path, '--json']))
+      return (again as { copiesWritten: number }).copiesWritten === 0
+    })
     const plain = await mesh.atoll(2, ['put', path])
 
     expect(cid).toMatch(/^baf/)
