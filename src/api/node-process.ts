@@ -53,7 +53,10 @@ export class NodeProcess {
       this.#stderr = (this.#stderr + text).slice(-STDERR_LENGTH_MAX)
     })
     this.#exited = new Promise((resolve) => {
-      this.#child.once('close', (code, signal) => resolve(code ?? (signal === 'SIGKILL' ? 137 : 1)))
+      this.#child.once('close', (code, signal) => {
+        if (signal !== null) this.#stderr += `ended by ${signal}`
+        resolve(code ?? (signal === 'SIGKILL' ? 137 : 1))
+      })
     })
   }
 
