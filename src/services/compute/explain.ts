@@ -105,13 +105,13 @@ async function jobReasons(shards: Shards, space: Uint8Array, view: JobView): Pro
   }
   const tasks = { space, from: 0, limit: JOB_PAGE_MAX, states: ['waiting' as const] }
   const page = await shards.query({ space }, JOB_TASKS, tasks, { isStale: true })
-  for (const { task, record } of page.result.tasks) {
-    if (record.error?.code !== 'not-found') continue
-    reasons.push({
-      code: 'input-missing',
-      text: `task ${job.first + task}: ${record.error.message}`
-    })
-    break
+  const blocked = page.result.tasks.find(({ record: { error, failures } }) => {
+    return error !== undefined && (failures === 0 || error.code === 'not-found')
+  })
+  if (blocked?.record.error !== undefined) {
+    const { code, message } = blocked.record.error
+    const text = `task ${job.first + blocked.task}: ${message}`
+    reasons.push({ code: code === 'not-found' ? 'input-missing' : 'blocked', text })
   }
   for (const worker of state.denied) {
     reasons.push({ code: 'unfit', text: `${worker} could not run its tasks and gets no more` })

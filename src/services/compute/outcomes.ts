@@ -3,7 +3,7 @@
 
 import { sleep, type Clock } from '../../base/clock.ts'
 import { utf8 } from '../../base/bytes.ts'
-import { isMeshError, toMeshError, type ErrorCode } from '../../base/errors.ts'
+import { isMeshError, toMeshError, type ErrorCode, type MeshError } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import { KIB, MINUTE_MS } from '../../base/units.ts'
 import { blockIdToBytes } from '../../core/block/block-id.ts'
@@ -35,6 +35,9 @@ const FINAL: readonly ErrorCode[] = [
   'conflict',
   'stopped'
 ]
+
+/** What may be well again in a moment. */
+const PASSING: readonly ErrorCode[] = ['unreachable', 'no-quorum', 'timeout', 'overloaded']
 
 export type OutcomesComponents = {
   readonly shards: Shards
@@ -133,11 +136,19 @@ export class Outcomes {
         await this.tellAttempt({ ...attempted, logs: '' })
         return
       }
-      const { code, message } = toMeshError(error)
-      const problem = { code, message: `Cannot keep its result: ${message}`.slice(0, 250) }
-      const failed = { ...attempted, kind: 'failed', error: problem } as const
-      this.tell(outcomeOf({ ...failed, isRetryable: true }, undefined, undefined))
+      this.#tellUnkept(attempted, toMeshError(error))
     }
+  }
+
+  /** The mesh can't keep what a task came to. */
+  #tellUnkept(attempted: Attempted, { code, message }: MeshError): void {
+    const { task, attempt } = attempted
+    const error = { code, message: `Cannot keep its result: ${message}`.slice(0, 250) }
+    const failed = { ...attempted, kind: 'failed', error } as const
+    if (code === 'stopped') this.tell({ kind: 'returned', task, attempt })
+    // What passes isn't the task's fault, and uses up none of its retries.
+    else if (PASSING.includes(code)) this.tell({ kind: 'blocked', task, attempt, error })
+    else this.tell(outcomeOf({ ...failed, isRetryable: true }, undefined, undefined))
   }
 
   /** Puts one after the other, and uses them when all are there. */

@@ -25,6 +25,7 @@ export class JobNode {
   #death: PromiseWithResolvers<never> | undefined
   /** It has started. */
   isReady = false
+  startedMs = 0
   isPaused = false
   hasLeft = false
   /** The end of the process before. */

@@ -7,13 +7,16 @@ import type { JobNode } from './job-node.ts'
 import { ACTS, type Fault, type Plan } from './plan.ts'
 import type { JobsWorld } from './world.ts'
 
-/** Faults of machines end by themselves after so long, at most: mostly soon, now and then late. */
-const OUTAGE_MS_MAX = 4_000
-const LONG_OUTAGE_MS_MAX = 15_000
+/** Faults of machines end by themselves after so long, at most: before a lease does, or after. */
+const OUTAGE_MS_MAX = [1_500, 6_000, 15_000] as const
+/** From when a connection is taken for broken, to when a lease has long ended. */
+const ISOLATED_MS = { min: 3_500, spread: 8_000 } as const
 /** A hunted machine is switched off so soon. */
 const HUNT_MS_MAX = 30
 /** A machine that was ended by a task is switched on again after this. */
 const REVIVE_MS = 1_500
+/** One that hasn't started by then is started anew. */
+const START_MS = 30_000
 const MEMBERS_MIN = 2
 
 const HUNTED: readonly (readonly [Fault, string])[] = [
@@ -84,7 +87,12 @@ export class Nemesis {
     this.#world.clock.after(REVIVE_MS, () => {
       this.#reviveSoon()
       if (!this.#isOver) return
-      for (const node of this.#world.nodes) void this.#on(node)
+      for (const node of this.#world.nodes) {
+        // Whom it was told of may be gone, or be elsewhere: somebody tries again.
+        const isStuck = !node.isReady && this.#world.clock.monotonicMs() > node.startedMs + START_MS
+        if (isStuck) this.#world.kill(node)
+        void this.#on(node)
+      }
     })
   }
 
@@ -130,6 +138,8 @@ export class Nemesis {
       case 'partition':
       case 'one-way':
         return this.#partition(kind)
+      case 'isolate':
+        return this.#isolate()
       case 'disconnect': {
         const other = pick(this.#random, ready)
         if (other !== node) this.#world.world.disconnect(idOf(node), idOf(other))
@@ -168,7 +178,7 @@ export class Nemesis {
 
   /** For a while: ends a fault unless all have ended. */
   #later(run: () => void): void {
-    const maxMs = chance(this.#random, 1, 5) ? LONG_OUTAGE_MS_MAX : OUTAGE_MS_MAX
+    const maxMs = pick(this.#random, OUTAGE_MS_MAX)
     this.#world.clock.after(1 + this.#random.below(maxMs), () => {
       if (!this.#isOver) run()
     })
@@ -177,6 +187,32 @@ export class Nemesis {
   #off(node: JobNode): void {
     this.#world.kill(node)
     this.#later(() => void this.#on(node))
+  }
+
+  /** One that does something finishes it, and can't tell before others have it. */
+  #isolate(): void {
+    const busy = this.#world.ready.filter(({ executor, plan }) => {
+      return executor !== undefined && executor.freeSlots() < plan.slots
+    })
+    if (busy.length === 0) return
+    const node = pick(this.#random, busy)
+    this.#world.trace.note(`${node.name} is cut off`)
+    this.#cutOff(node, ISOLATED_MS.min + this.#random.below(ISOLATED_MS.spread))
+  }
+
+  #cutOff(node: JobNode, durationMs: number): void {
+    const { world, nodes, clock } = this.#world
+    const others = nodes.filter((other) => other !== node)
+    for (const other of others) {
+      world.block(idOf(node), idOf(other))
+      world.block(idOf(other), idOf(node))
+    }
+    clock.after(durationMs, () => {
+      for (const other of others) {
+        world.unblock(idOf(node), idOf(other))
+        world.unblock(idOf(other), idOf(node))
+      }
+    })
   }
 
   #partition(kind: 'partition' | 'one-way'): void {
@@ -205,21 +241,14 @@ export class Nemesis {
 
   /** Frames to a machine that sleeps are lost. */
   #pause(node: JobNode): void {
-    const { world, nodes, trace } = this.#world
+    const { trace } = this.#world
     trace.note(`${node.name} sleeps`)
     const made = node.peer.node
     node.pause()
-    const others = nodes.filter((other) => other !== node)
-    for (const other of others) {
-      world.block(idOf(node), idOf(other))
-      world.block(idOf(other), idOf(node))
-    }
-    this.#later(() => {
-      for (const other of others) {
-        world.unblock(idOf(node), idOf(other))
-        world.unblock(idOf(other), idOf(node))
-      }
-      if (node.peer.node !== made) return
+    const durationMs = 1 + this.#random.below(pick(this.#random, OUTAGE_MS_MAX))
+    this.#cutOff(node, durationMs)
+    this.#world.clock.after(durationMs, () => {
+      if (node.peer.node !== made || !node.isPaused) return
       trace.note(`${node.name} wakes`)
       node.resume()
     })

@@ -28,6 +28,7 @@ export const ACTS = [
   // The network.
   'partition',
   'one-way',
+  'isolate',
   'disconnect',
   // Machines.
   'kill',
@@ -122,7 +123,7 @@ export function planOf(seed: number, faults?: ReadonlySet<Fault>): Plan {
     nodeCount,
     shardCount: 1 + random.below(3),
     jobs: Array.from({ length: 1 + jobRandom.below(6) }, (_, index) => jobOf(jobRandom, index)),
-    chaosMs: 4_000 + random.below(10_000),
+    chaosMs: 5_000 + random.below(15_000),
     faultMs: 300 + random.below(2_500)
   }
 }
@@ -145,7 +146,7 @@ function nodeOf(random: Random, index: number, isSkewed: boolean): NodePlan {
 
 function jobOf(random: Random, index: number): JobPlan {
   const count = 1 + random.below(pick(random, [3, 12, 40]))
-  const durationMs = pick(random, [2, 10, 50, 200, 800, 3_000])
+  const durationMs = pick(random, [2, 10, 50, 200, 800, 800, 3_000, 3_000])
   const stages = stagesOf(random, count)
   const bad = pick(random, [0, 0, 1, 3])
   // Slow ones on slow machines are done within it.
@@ -164,7 +165,7 @@ function jobOf(random: Random, index: number): JobPlan {
     inputBytes: chance(random, 1, 4) ? 3_000 : 10,
     hasLogs: chance(random, 1, 5),
     label: chance(random, 1, 6) ? 'big' : undefined,
-    submitMs: random.below(6_000),
+    submitMs: random.below(8_000),
     isTwice: chance(random, 1, 3),
     cancelMs: chance(random, 1, 5) ? random.below(6_000) : undefined,
     isRetried: chance(random, 1, 2)

@@ -39,14 +39,7 @@ const START_MS_MAX = 60_000
 const REST_MS_MAX = 300_000
 const STOP_MS_MAX = 30_000
 /** Codes of dead letters, besides what tasks say themselves. */
-const OUTSIDE_CODES = [
-  'poison-task',
-  'no-quorum',
-  'unreachable',
-  'timeout',
-  'disk-full',
-  'overloaded'
-]
+const OUTSIDE_CODES = ['poison-task', 'disk-full']
 
 /** @param faults the kinds that there may be; all that the seed says when undefined */
 export async function simulate(seed: number, faults?: ReadonlySet<Fault>): Promise<Outcome> {

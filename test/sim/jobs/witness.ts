@@ -122,7 +122,7 @@ export class Witness {
   ): void {
     for (const [at, verdict] of result.verdicts.entries()) {
       const outcome = args.outcomes[at]
-      if (verdict === 'stale') this.counts.stale += 1
+      if (verdict === 'stale' && outcome?.kind === 'done') this.counts.stale += 1
       if (verdict !== 'accepted' || outcome === undefined) continue
       const { task, attempt, kind } = outcome
       const key = `${space}/${task}`
