@@ -91,6 +91,25 @@ describe('a job survives', () => {
       expect(values).toHaveLength(5)
     })
 
+    it('before: whoever made it stops, and gives it back', async () => {
+      await using work = await WorkMesh.create({
+        peers: 5,
+        seed: 29,
+        faults: { delayMsMin: 20, delayMsMax: 20 },
+        workOf: () => ({ slots: 1 }),
+        behave: large
+      })
+      await work.submit(request('stopped', 5, { policy: { retries: 0 } }))
+      await work.until(() => work.begun.length === 5)
+      const [first] = work.begun
+      await work.mesh.advance((first?.atMs ?? 0) + 550 - work.clock.monotonicMs())
+      await work.clock.run(work.node(first?.node ?? 0).stop())
+
+      const progress = await work.wait('stopped', first?.node === 0 ? 1 : 0)
+
+      expect(progress).toMatchObject({ state: 'ended', done: 5, failed: 0 })
+    })
+
     it('after: it is read from another copy, and when there is none that is said', async () => {
       await using work = await WorkMesh.create({ peers: 5, seed: 24, behave: large })
       await work.submit(request('after', 4))
