@@ -53,7 +53,7 @@ const FAULTS: readonly Fault[] = [...CONDITIONS, ...ACTS]
  * What a task does: it is done; fails a few times; fails until the job is mended; never ends; ends
  * the process that runs it; ends the machine.
  */
-export type TaskKind = 'plain' | 'flaky' | 'broken' | 'endless' | 'poison' | 'killer'
+type TaskKind = 'plain' | 'flaky' | 'broken' | 'endless' | 'poison' | 'killer'
 
 export type JobPlan = {
   readonly id: string

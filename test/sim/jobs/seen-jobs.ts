@@ -33,7 +33,7 @@ function tasksOf(reads: MachineReads, space: Uint8Array): Map<number, TaskRecord
 }
 
 /** @returns the replica of each shard that leads and is up to date; of some there may be none */
-export function leadersOf({ ready, plan }: JobsWorld): (Replica | undefined)[] {
+function leadersOf({ ready, plan }: JobsWorld): (Replica | undefined)[] {
   return Array.from({ length: plan.shardCount }, (_, shard) =>
     ready
       .flatMap(({ peer }) => peer.node?.shardLayer.host.replica(shard + 1) ?? [])
