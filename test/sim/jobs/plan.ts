@@ -1,6 +1,7 @@
 // What a seed means: how many nodes, what they have, which jobs there are, and which kinds of faults.
 // Each run has a random part of the faults only, as in the simulation of the mesh.
 
+import { present } from '../../../src/base/assert.ts'
 import { chance, pick, shuffle, type Random } from '../../../src/base/random.ts'
 import { streamOf } from '../mesh/plan.ts'
 
@@ -102,6 +103,8 @@ export type Plan = {
   readonly faultMs: number
 }
 
+/** One in so many tasks takes so many times as long. */
+export const SLOW = { oneIn: 10, times: 10 } as const
 const JOINERS_MAX = 2
 const DAY_MS = 86_400_000
 
@@ -126,6 +129,15 @@ export function planOf(seed: number, faults?: ReadonlySet<Fault>): Plan {
     chaosMs: 5_000 + random.below(15_000),
     faultMs: 300 + random.below(2_500)
   }
+}
+
+/** @returns how long all tasks take the first machine, which may be the only one that is left */
+export function workMs({ jobs, nodes, faults }: Plan): number {
+  const { slots, speedMilli } = present(nodes[0], 'there is a first machine')
+  const usualMs = jobs.reduce((sum, { kinds, durationMs }) => sum + kinds.length * durationMs, 0)
+  const { oneIn, times } = SLOW
+  const slowness = faults.has('slow-tasks') ? 1 + (times - 1) / oneIn : 1
+  return (usualMs * slowness * 1_000) / (speedMilli * slots)
 }
 
 function nodeOf(random: Random, index: number, isSkewed: boolean): NodePlan {

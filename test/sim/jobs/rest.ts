@@ -2,10 +2,11 @@
 // done, and in the end it is done.
 
 import { MeshError } from '../../../src/base/errors.ts'
+import type { JobView } from '../../../src/core/machine/job-queries.ts'
 import { demand } from '../raft/violation.ts'
 import type { JobNode } from './job-node.ts'
 import type { JobPlan } from './plan.ts'
-import { allJobs, type SeenJob } from './seen-jobs.ts'
+import { allViews } from './seen-jobs.ts'
 import type { JobsWorld } from './world.ts'
 
 /** A node that has nothing to do begins what it could do within this. */
@@ -23,16 +24,16 @@ export class Patience {
   /** @throws Violation when something waits for nothing */
   check(): void {
     const { clock, plan } = this.#world
-    const jobs = allJobs(this.#world)
+    const jobs = allViews(this.#world)
     for (const job of plan.jobs) {
       const seen = jobs.get(job.id)
       const idle = this.#world.ready.find((node) => isIdle(node) && canDo(node, job, seen))
-      const isWaiting = seen?.view.state.phase === 'open' && seen.view.readyCount > 0
+      const isWaiting = seen?.state.phase === 'open' && seen.readyCount > 0
       if (!isWaiting || idle === undefined) {
         this.#since.delete(job.id)
         continue
       }
-      const { attempts } = seen.view.state
+      const { attempts } = seen.state
       const before = this.#since.get(job.id)
       const isSame = before?.attempts === attempts
       const since = isSame ? before : { atMs: clock.monotonicMs(), attempts }
@@ -49,26 +50,26 @@ function isIdle(node: JobNode): boolean {
   return slots > 0 && node.executor?.freeSlots() === slots
 }
 
-function canDo({ plan, peer }: JobNode, { label }: JobPlan, seen: SeenJob | undefined): boolean {
+function canDo({ plan, peer }: JobNode, { label }: JobPlan, seen: JobView | undefined): boolean {
   const fits = label === undefined || plan.labels.get('kind') === label
-  return fits && seen?.view.state.denied.includes(peer.identity.peerId) !== true
+  return fits && seen?.state.denied.includes(peer.identity.peerId) !== true
 }
 
 /** @returns what isn't at rest, in words */
 export function restless(world: JobsWorld, acknowledged: ReadonlySet<string>): string | undefined {
   const down = world.nodes.find(({ isReady, hasLeft }) => !isReady && !hasLeft)
   if (down !== undefined) return `${down.name} isn't there`
-  const jobs = allJobs(world)
+  const jobs = allViews(world)
   for (const { id } of world.plan.jobs) {
     const seen = jobs.get(id)
     if (seen === undefined) {
       if (acknowledged.has(id)) return `${id} is nowhere`
       continue
     }
-    const { phase, counts } = seen.view.state
+    const { phase, counts } = seen.state
     const { done, failed, running, waiting } = counts
     const words = `${done} done, ${failed} failed, ${running} running, ${waiting} waiting`
-    if (phase === 'open') return `${id} is open: ${words} of ${seen.view.job.count}`
+    if (phase === 'open') return `${id} is open: ${words} of ${seen.job.count}`
   }
   const busy = world.ready.find((node) => !isIdle(node) && node.plan.slots > 0)
   return busy === undefined ? undefined : `${busy.name} still runs something`

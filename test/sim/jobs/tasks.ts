@@ -7,7 +7,7 @@ import type { MemoryTask } from '../../../src/executor/memory/memory-executor.ts
 import { encodeValue } from '../../../src/executor/values.ts'
 import { streamOf } from '../mesh/plan.ts'
 import type { JobNode } from './job-node.ts'
-import type { JobPlan } from './plan.ts'
+import { SLOW, type JobPlan } from './plan.ts'
 import type { JobsWorld } from './world.ts'
 
 /** From the beginning of a task that ends what runs it. */
@@ -80,9 +80,9 @@ export class Tasks {
     tried: Pick<TaskValue, 'job' | 'task' | 'attempt'>,
     { durationMs, outputBytes, hasLogs }: Pick<JobPlan, 'durationMs' | 'outputBytes' | 'hasLogs'>
   ): MemoryTask {
-    const isSlow = this.#world.plan.faults.has('slow-tasks') && chance(this.#random, 1, 10)
+    const isSlow = this.#world.plan.faults.has('slow-tasks') && chance(this.#random, 1, SLOW.oneIn)
     const halfMs = Math.ceil(durationMs / 2)
-    const ownMs = (halfMs + this.#random.below(durationMs + 1)) * (isSlow ? 10 : 1)
+    const ownMs = (halfMs + this.#random.below(durationMs + 1)) * (isSlow ? SLOW.times : 1)
     const tookMs = Math.ceil((ownMs * 1_000) / node.plan.speedMilli)
     const padding = '.'.repeat(outputBytes)
     const value: TaskValue = { ...tried, node: node.name, padding }

@@ -11,6 +11,8 @@ import {
   type GrantArgs,
   type GrantResult
 } from '../../../src/core/machine/job-calls.ts'
+import type { OrderedReads } from '../../../src/core/machine/ordered-state.ts'
+import { MachineReads } from '../../../src/core/machine/reads.ts'
 import { stateHash } from '../../../src/core/machine/snapshot.ts'
 import type { TaskRecord } from '../../../src/core/machine/job-records.ts'
 import type { Node } from '../../../src/node/node.ts'
@@ -18,6 +20,7 @@ import type { Replica } from '../../../src/shard/replica.ts'
 import type { Shards } from '../../../src/shard/shards.ts'
 import { demand, Violation } from '../raft/violation.ts'
 import type { JobNode } from './job-node.ts'
+import { ReadPairs } from './read-pairs.ts'
 import { jobsOf, type SeenJob } from './seen-jobs.ts'
 import type { JobsWorld } from './world.ts'
 
@@ -142,21 +145,19 @@ export class Witness {
     const own = `${group}/${generation}/${id}`
     if (this.#looked.get(own) === applied.index) return
     this.#looked.set(own, applied.index)
-    try {
-      checkStateInvariants(state)
-    } catch (error) {
-      throw new Violation('Machine', `${own} at ${node.name}: ${String(error)}`)
-    }
-    const hash = stateHash(state)
+    const pairs = new ReadPairs(state)
+    const hash = stateHash(pairs)
     const place = `${group}/${generation}/${applied.index}`
-    const other = this.#hashes.get(place) ?? hash
+    const other = this.#hashes.get(place)
+    // What is the same was looked at already.
+    if (other === undefined) checkInvariants(pairs, `${own} at ${node.name}`)
     this.#hashes.set(place, hash)
-    demand('EqualStates', other === hash, `${node.name} differs at ${place}`)
+    demand('EqualStates', other === undefined || other === hash, `${node.name} differs at ${place}`)
     if (group === 0) return
     const key = `${group}/${generation}`
     const before = this.#known.get(key)
     if (before !== undefined && before.index >= applied.index) return
-    const jobs = jobsOf(applied.machine.reads)
+    const jobs = jobsOf(new MachineReads(pairs))
     for (const [job, seen] of before?.jobs ?? []) this.#compare(job, seen, jobs.get(job))
     this.#known.set(key, { index: applied.index, jobs })
   }
@@ -182,6 +183,15 @@ export class Witness {
         demand('EndOnce', may, `${name} was given up and is ${later.state}`)
       }
     }
+  }
+}
+
+/** @throws Violation */
+function checkInvariants(state: OrderedReads, what: string): void {
+  try {
+    checkStateInvariants(state)
+  } catch (error) {
+    throw new Violation('Machine', `${what}: ${String(error)}`)
   }
 }
 
