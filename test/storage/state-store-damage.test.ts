@@ -50,7 +50,7 @@ afterEach(async () => {
 
 /** Opens what is there, in a way that survives whatever LMDB does over it. */
 async function openDamaged(): Promise<FileStateStore> {
-  await writeFile(join(dir, 'state', 'opening'), '')
+  await writeFile(join(dir, 'state', 'unproven'), '')
   return await openStateIn(dir)
 }
 
@@ -158,12 +158,35 @@ describe('a damaged file', () => {
     expect(await readdir(join(dir, 'state'))).not.toContain('damaged')
   })
 
-  it('D-17 that only was being opened when the process ended stays', async () => {
+  it('D-17 that was not to blame for the end of the process stays', async () => {
     const store = await openDamaged()
     expect(GROUPS.map((id) => checkGroup(store, id))).toEqual(['right', 'right', 'right'])
-    expect(await readdir(join(dir, 'state'))).not.toContain('opening')
     await store.close()
     expect(await readdir(dir)).toEqual(['state'])
+  })
+
+  it('D-17 is under suspicion until it was closed, or took a hundred writes', async () => {
+    const isSuspect = async (): Promise<boolean> =>
+      (await readdir(join(dir, 'state'))).includes('unproven')
+    const write = async (store: FileStateStore, times: number): Promise<void> => {
+      for (let time = 0; time < times; time++) {
+        put(store.group(4), 'a', String(time))
+        store.group(4).commit()
+        await store.group(4).flushed()
+      }
+    }
+    const first = await openStateIn(dir)
+    await write(first, 3)
+    expect(await isSuspect()).toBe(true)
+    await first.close()
+    expect(await isSuspect()).toBe(false)
+    const second = await openStateIn(dir)
+    // The opening was the first of them.
+    await write(second, 98)
+    expect(await isSuspect()).toBe(true)
+    await write(second, 1)
+    expect(await isSuspect()).toBe(false)
+    await second.close()
   })
 })
 

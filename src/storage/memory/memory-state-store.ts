@@ -105,10 +105,6 @@ class MemoryStateMedium implements StateMedium, MemoryStateFaults {
     return { wasSetAside: false }
   }
 
-  async opened(): Promise<void> {
-    await this.#step()
-  }
-
   async setAside(): Promise<void> {
     await this.#step()
     this.#apply([...this.#pairs.range({})].map(({ key }) => ({ key, value: undefined })))

@@ -21,8 +21,6 @@ export type StateMedium = OrderedReads & {
   peek(key: Uint8Array): Uint8Array | undefined
   /** @returns whether there was something that couldn't be read and was set aside as a whole. */
   open(): Promise<{ readonly wasSetAside: boolean }>
-  /** What was opened has been read, and written to. */
-  opened(): Promise<void>
   /** Puts all that is there away, and begins empty. */
   setAside(reason: string): Promise<void>
   close(): Promise<void>

@@ -42,7 +42,6 @@ export async function openMedium(medium: StateMedium): Promise<RecoveredState> {
   const { wasSetAside } = await medium.open()
   try {
     const found = await readAndWrite(medium)
-    await medium.opened()
     return { ...found, isIncomplete: wasSetAside || found.isIncomplete }
   } catch (error) {
     await medium.close()

@@ -15,7 +15,7 @@ import { openConnection } from '../../../src/api/remote/connection-client.ts'
 import type { ApiAddress } from '../../../src/api/remote/connection-client.ts'
 import { RemoteShards } from '../../../src/api/remote/remote-shards.ts'
 import { RemoteStreams } from '../../../src/api/remote/remote-streams.ts'
-import { MeshError, isMeshError } from '../../../src/base/errors.ts'
+import { MeshError, errorMessage, isMeshError } from '../../../src/base/errors.ts'
 import { silentLogger } from '../../../src/base/log.ts'
 import { KIB, MIB } from '../../../src/base/units.ts'
 import { readApiFile } from '../../../src/node/data-folder.ts'
@@ -27,6 +27,8 @@ import { until } from '../process-mesh.ts'
 import type { Trouble } from './disk-and-clock.ts'
 
 const execute = promisify(execFile)
+/** LMDB doesn't survive all that a disk may have done to its file. */
+const DAMAGE_SIGNALS = ['SIGSEGV', 'SIGBUS', 'SIGABRT', 'SIGILL', 'SIGFPE']
 const RELAY = join(import.meta.dirname, 'api-relay.ts')
 const TROUBLE = join(import.meta.dirname, 'disk-and-clock.ts')
 const API_PORT = 4_646
@@ -99,6 +101,17 @@ export class Cluster implements AsyncDisposable {
     await node.ready(START_MS)
     this.#isKnown.add(index)
     this.#connections[index] ??= await this.#connect(index)
+  }
+
+  /** Starts a node whose disk is damaged. @returns false when what it read there ended the process */
+  async startsAfterDamage(index: number): Promise<boolean> {
+    try {
+      await this.start(index)
+      return true
+    } catch (error) {
+      if (!DAMAGE_SIGNALS.some((signal) => errorMessage(error).endsWith(signal))) throw error
+      return false
+    }
   }
 
   #spawn(index: number): NodeProcess {

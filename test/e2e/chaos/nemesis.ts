@@ -280,7 +280,10 @@ const FLIPPED: Fault = {
     for (const name of await readdir(folder)) {
       if (name !== 'lock.mdb') await flip(join(folder, name), random)
     }
-    await mended(context, 'start of a damaged node', async () => await cluster.start(index))
+    await mended(context, 'start of a damaged node', async () => {
+      // As whoever looks after services does: the next start finds out what ended this one. (D-17)
+      if (!(await cluster.startsAfterDamage(index))) await cluster.start(index)
+    })
   }
 }
 

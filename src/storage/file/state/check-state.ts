@@ -19,7 +19,7 @@ const path = join(dir, 'state')
 const folder = {
   path,
   prepare: () => Promise.resolve(false),
-  opened: () => Promise.resolve(),
+  proven: () => Promise.resolve(),
   condemn: () => Promise.resolve(),
   setAside: () => Promise.reject(new Error('The check changes nothing'))
 }

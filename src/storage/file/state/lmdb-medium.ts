@@ -30,14 +30,18 @@ const ROOM_BYTES: number = MIB
 type Store = RootDatabase<Uint8Array, Uint8Array>
 type Transaction = ReturnType<Store['useReadTransaction']>
 
+/** Pages that are free again are read when they are needed, so that damage there is met late. */
+const PROVEN_WRITES = 100
+
 /** What is done to the folder around LMDB's own doings. */
-type LmdbFolder = Pick<StateFolder, 'path' | 'prepare' | 'opened' | 'condemn' | 'setAside'>
+type LmdbFolder = Pick<StateFolder, 'path' | 'prepare' | 'proven' | 'condemn' | 'setAside'>
 
 export class LmdbMedium implements StateMedium {
   readonly #folder: LmdbFolder
   readonly #path: string
   readonly #readers = new Set<LmdbReader>()
   #database: Store | undefined
+  #writeCount = 0
 
   constructor(folder: LmdbFolder) {
     this.#folder = folder
@@ -50,10 +54,6 @@ export class LmdbMedium implements StateMedium {
     return { wasSetAside }
   }
 
-  async opened(): Promise<void> {
-    await this.#folder.opened()
-  }
-
   async setAside(reason: string): Promise<void> {
     await this.close()
     await this.#folder.setAside(reason)
@@ -64,7 +64,9 @@ export class LmdbMedium implements StateMedium {
     const database = this.#database
     for (const reader of this.#readers) reader.close()
     this.#database = undefined
-    await database?.close()
+    if (database === undefined) return
+    await database.close()
+    await this.#folder.proven()
   }
 
   get(key: Uint8Array): Uint8Array | undefined {
@@ -107,6 +109,8 @@ export class LmdbMedium implements StateMedium {
       throw failure
     }
     database.resetReadTxn()
+    this.#writeCount += 1
+    if (this.#writeCount === PROVEN_WRITES) await this.#folder.proven()
   }
 
   reader(): MediumReader {

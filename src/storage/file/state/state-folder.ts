@@ -15,8 +15,8 @@ import { isMissing, makeFolderDurably, storageError, syncFolder, nodeFileOps } f
 export const BAD_STATE_COUNT_MAX = 2
 /** LMDB's file. */
 const DATA = 'data.mdb'
-/** There while the state is opened: a process that ended meanwhile may have ended by it. */
-const MARKER = 'opening'
+/** There until the state has proved usable: a process that ended meanwhile may have ended by it. */
+const MARKER = 'unproven'
 /** There once LMDB found, while it wrote, that its pages are damaged. */
 const CONDEMNED = 'damaged'
 
@@ -64,9 +64,9 @@ export class StateFolder {
     })
   }
 
-  /** The state was opened, and read. */
-  async opened(): Promise<void> {
-    await this.#report('open', () => removeIfThere(nodeFileOps, join(this.path, MARKER)))
+  /** The state was read, and written to many times, or closed. */
+  async proven(): Promise<void> {
+    await this.#report('mark', () => removeIfThere(nodeFileOps, join(this.path, MARKER)))
   }
 
   /** What is here takes no writes any more: the next `prepare` sets it aside. */
@@ -97,7 +97,7 @@ export class StateFolder {
     if (size === undefined || size === 0) return undefined
     if (!(await hasMetaPages(path))) return 'its first pages are damaged'
     if ((await sizeIfThere(join(this.path, MARKER))) === undefined) return undefined
-    this.#logger.warn('state_store.check', { reason: 'the process ended while it was opened' })
+    this.#logger.warn('state_store.check', { reason: 'the last process ended soon after its start' })
     const signal = await signalOfCheck(dirname(this.path))
     return DAMAGE_SIGNALS.includes(signal) ? `reading it ends a process by ${signal}` : undefined
   }
