@@ -97,7 +97,9 @@ export class StateFolder {
     if (size === undefined || size === 0) return undefined
     if (!(await hasMetaPages(path))) return 'its first pages are damaged'
     if ((await sizeIfThere(join(this.path, MARKER))) === undefined) return undefined
-    this.#logger.warn('state_store.check', { reason: 'the last process ended soon after its start' })
+    this.#logger.warn('state_store.check', {
+      reason: 'the last process ended soon after its start'
+    })
     const signal = await signalOfCheck(dirname(this.path))
     return DAMAGE_SIGNALS.includes(signal) ? `reading it ends a process by ${signal}` : undefined
   }
