@@ -8,7 +8,7 @@ import { LEASE } from '../core/machine/own-queries.ts'
 import { majorityVote } from '../core/raft/quorum.ts'
 import { isTerminal } from '../core/membership/member.ts'
 import type { Mesh } from '../mesh/mesh.ts'
-import { nameOf } from '../shard/refound.ts'
+import { byMost, nameOf, survivorsOf } from '../shard/refound.ts'
 import type { ShardLayer } from '../shard/shard-layer.ts'
 import { SYSTEM, type ShardName } from '../shard/shards.ts'
 import type { GroupReplica } from '../wire/node.ts'
@@ -121,10 +121,7 @@ export class ShardGroups {
     })
     const replies = [...(await this.#ask(peers))].filter(([, { failure }]) => failure === '')
     const all = foundIn(replies).filter(({ own }) => own.group === group)
-    const generation = Math.max(...all.map(({ own }) => own.generation))
-    const left = all
-      .filter(({ own }) => own.generation === generation && own.members.length > 0)
-      .toSorted(byMost)
+    const left = survivorsOf(all)
     const [best] = left
     if (best === undefined) {
       throw refused(
@@ -132,7 +129,7 @@ export class ShardGroups {
         'no member that answers has anything of it to go on from; bring one back'
       )
     }
-    const { members } = best.own
+    const { generation, members } = best.own
     const has = (replica: number): boolean => left.some(({ own }) => own.replica === replica)
     const isThere = (replica: number): boolean | undefined => (has(replica) ? true : undefined)
     const voters = members.filter(({ isVoter }) => isVoter).map(({ replica }) => replica)
@@ -247,12 +244,5 @@ function byWord(a: Found, b: Found): number {
   const newer = b.own.generation - a.own.generation
   if (newer !== 0) return newer
   if (a.own.isLeader && b.own.isLeader) return b.own.term - a.own.term
-  return Number(b.own.isLeader) - Number(a.own.isLeader) || byMost(a, b)
-}
-
-/** As a vote would decide: the last entry's term, then its index; for equals, what is applied. */
-function byMost({ own: a }: Found, { own: b }: Found): number {
-  return (
-    b.lastTerm - a.lastTerm || b.lastIndex - a.lastIndex || b.term - a.term || b.commit - a.commit
-  )
+  return Number(b.own.isLeader) - Number(a.own.isLeader) || byMost(a.own, b.own)
 }

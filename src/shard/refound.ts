@@ -2,6 +2,7 @@
 // because a person said so. Rules N-6 and N-7.
 
 import { MeshError } from '../base/errors.ts'
+import type { GroupReplica } from '../wire/node.ts'
 import type { ShardHost } from './host.ts'
 import { SYSTEM } from './shards.ts'
 
@@ -29,6 +30,26 @@ export async function refound(
     throw refused('conflict', 'it has a leader, so a majority of its voters is there')
   }
   return await host.refound(replica)
+}
+
+/**
+ * @param found what nodes report of one group
+ * @returns what it can be founded anew from, best first: all of its newest generation
+ */
+export function survivorsOf<Found extends { readonly own: GroupReplica }>(
+  found: readonly Found[]
+): Found[] {
+  const generation = Math.max(...found.map(({ own }) => own.generation))
+  return found
+    .filter(({ own }) => own.generation === generation && own.members.length > 0)
+    .toSorted((a, b) => byMost(a.own, b.own))
+}
+
+/** As a vote would decide: the last entry's term, then its index; for equals, what is applied. */
+export function byMost(a: GroupReplica, b: GroupReplica): number {
+  return (
+    b.lastTerm - a.lastTerm || b.lastIndex - a.lastIndex || b.term - a.term || b.commit - a.commit
+  )
 }
 
 /** @returns how people call a group. */

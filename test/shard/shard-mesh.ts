@@ -87,15 +87,19 @@ export class ShardPeer {
     )
     await this.layer.open()
     await this.network.start()
-    for (const other of mesh.peers) {
+    await this.dialAll()
+    this.isRunning = true
+    this.isMember = true
+    await this.layer.start()
+  }
+
+  async dialAll(): Promise<void> {
+    for (const other of this.mesh.peers) {
       if (other === this || !other.isRunning) continue
       this.network.learn(other.peer, [other.address])
       other.network.learn(this.peer, [this.address])
       await this.network.dial(other.address, { timeoutMs: 1_000 })
     }
-    this.isRunning = true
-    this.isMember = true
-    await this.layer.start()
   }
 
   /** All that was on the disks is lost; the node's name is kept elsewhere. */
@@ -146,6 +150,20 @@ export class ShardMesh {
       .map(({ peer, store, revision }) => ({ id: peer, store, weight: 1, zone: 'a', revision }))
   }
 
+  /** Cuts a node off from all others; those who notice drop their connections. */
+  cutOff({ peer }: ShardPeer): void {
+    for (const one of this.peers) {
+      this.world.block(one.peer, peer)
+      this.world.block(peer, one.peer)
+    }
+  }
+
+  /** Everybody reaches everybody again. */
+  async heal(): Promise<void> {
+    this.world.unblockAll()
+    for (const one of this.peers.filter(({ isRunning }) => isRunning)) await one.dialAll()
+  }
+
   /** Runs until `holds`, at most so long in virtual time. @returns after how many milliseconds */
   async until(holds: () => boolean, limitMs = 60_000): Promise<number> {
     const startMs = this.clock.monotonicMs()
@@ -156,8 +174,12 @@ export class ShardMesh {
     return this.clock.monotonicMs() - startMs
   }
 
-  /** Whether all know a layout of all members, and every group has a leader and the voters it says. */
-  isSettled(): boolean {
+  /**
+   * Whether all know a layout of all members, and every group has a leader and the voters it says.
+   *
+   * @param away groups that nobody leads
+   */
+  isSettled(away: readonly number[] = []): boolean {
     const running = this.peers.filter(({ isRunning }) => isRunning)
     const members = placeNames(this.members().map(({ id, store }) => ({ peer: id, store })))
     for (const { layer, isMember } of running) {
@@ -165,6 +187,7 @@ export class ShardMesh {
       if (isMember && placeNames(known ?? []) !== members) return false
     }
     for (let group = 0; group <= this.count; group++) {
+      if (away.includes(group)) continue
       const leader = running.find(({ layer }) => layer.host.replica(group)?.isReadyToLead === true)
       const layout = leader?.layer.layouts.current()
       const applied = leader?.layer.host.replica(group)?.applied
