@@ -1,7 +1,8 @@
-// Numbers, side by side, in one run:  npm run bench [-- files kv compute ring raft log]
+// Numbers, side by side, in one run:  npm run bench [-- files kv compute hostile ring raft log]
 
 import { run as compute } from './compute.ts'
 import { run as files } from './files.ts'
+import { run as hostile } from './hostile.ts'
 import { run as kv } from './kv.ts'
 import { run as log } from './log.ts'
 import { run as raft } from './raft.ts'
@@ -11,6 +12,7 @@ const BENCHES: Readonly<Record<string, (print: (line: string) => void) => Promis
   files,
   kv,
   compute,
+  hostile,
   ring,
   raft,
   log
