@@ -37,14 +37,14 @@ export async function runJobChaos(options: JobChaosOptions): Promise<boolean> {
   const { runs, megabytes, seed } = options
   const random = createRandom(seed)
   const root = await mkdtemp(join(tmpdir(), 'atoll-chaos-jobs-'))
-  await using mesh = await ProcessMesh.create(NODES)
   try {
     const books = await writeBooks(root, megabytes * MIB)
     const truth = await countTruly(books)
     say(`seed ${seed}: ${books.length} books, ${megabytes} MiB, ${truth.size} different words`)
-    await succeed(mesh.atoll(0, ['mkdir', 'books']))
-    for (const [index, book] of books.entries())
-      await succeed(mesh.atoll(index % NODES, ['put', book, `books/${index}`]))
+    const alone = await onOneNode(books, truth)
+    say(`on a single node: ${alone ?? 'equal'}`)
+    await using mesh = await ProcessMesh.create(NODES)
+    await putBooks(mesh, books)
     let good = 0
     for (let run = 1; run <= runs; run++) {
       const startedMs = performance.now()
@@ -55,10 +55,28 @@ export async function runJobChaos(options: JobChaosOptions): Promise<boolean> {
       if (problem === undefined) good += 1
     }
     say(`${good} of ${runs} runs equal what sort and uniq say`)
-    return good === runs
+    return good === runs && alone === undefined
   } finally {
     await rm(root, { recursive: true, force: true })
   }
+}
+
+async function putBooks(mesh: ProcessMesh, books: readonly string[]): Promise<void> {
+  await succeed(mesh.atoll(0, ['mkdir', 'books']))
+  for (const [index, book] of books.entries()) {
+    await succeed(mesh.atoll(index % mesh.nodes.length, ['put', book, `books/${index}`]))
+  }
+}
+
+/** The same program, unchanged. @returns what differs, if anything */
+async function onOneNode(
+  books: readonly string[],
+  truth: ReadonlyMap<string, number>
+): Promise<string | undefined> {
+  await using mesh = await ProcessMesh.create(1)
+  await putBooks(mesh, books)
+  await succeed(mesh.atoll(0, ['mapreduce', PROGRAM, '--input', 'books', '--output', 'counts/0']))
+  return await compare(mesh, 'counts/0', truth)
 }
 
 /** @returns what was killed, and when */
@@ -191,11 +209,11 @@ async function compare(
   folder: string,
   truth: ReadonlyMap<string, number>
 ): Promise<string | undefined> {
-  const listed = await succeed(mesh.atoll(1, ['ls', folder, '--json']))
+  const listed = await succeed(mesh.atoll(0, ['ls', folder, '--json']))
   const names = (JSON.parse(listed) as { name: string }[]).map(({ name }) => name)
   const counts = new Map<string, number>()
   for (const name of names) {
-    const text = await succeed(mesh.atoll(2, ['get', `${folder}/${name}`]))
+    const text = await succeed(mesh.atoll(mesh.nodes.length - 1, ['get', `${folder}/${name}`]))
     for (const line of text.split('\n')) {
       const at = line.lastIndexOf('\t')
       if (at > 0) counts.set(line.slice(0, at), Number(line.slice(at + 1)))
