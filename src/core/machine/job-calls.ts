@@ -76,8 +76,8 @@ export type GrantedTask = {
   readonly attempt: number
   readonly isSpeculative: boolean
   /**
-   * One more worker lost and the task is given up: it isn't run beside another such task, of
-   * whatever job, or both would be.
+   * One more worker lost and the task is given up: nothing is run beside it, of whatever job, or
+   * that might be what the worker is lost over.
    */
   readonly isOnTrial: boolean
 }
@@ -99,9 +99,9 @@ export type GrantResult = {
 /**
  * Gives tasks to a worker. First those that are to be tried again and due, then those that never
  * were granted, stage by stage; a worker gets one that was lost with it before only when there is
- * nothing else. While it has no lease a worker asks once at a time, for each time it begins anew.
- * Refuses with not-found (no such job, or the lease has ended: ask with 0), invalid-argument,
- * quota-exceeded.
+ * nothing else, and one on trial only when it has nothing else, or nobody took it for a minute.
+ * While it has no lease a worker asks once at a time, for each time it begins anew. Refuses with
+ * not-found (no such job, or the lease has ended: ask with 0), invalid-argument, quota-exceeded.
  */
 export const JOB_GRANT: Call<GrantArgs, GrantResult> = {
   name: 'job.grant',

@@ -8,7 +8,7 @@ import type { GrantArgs, GrantResult } from './job-calls.ts'
 import { JobDraft } from './job-draft.ts'
 import type { WorkerDraft } from './job-draft.ts'
 import { medianMs } from './job-durations.ts'
-import { isOnTrial, loseWorker, taskOfGrant } from './job-loss.ts'
+import { isOnTrial, JOB_TRIAL_MS, loseWorker, taskOfGrant } from './job-loss.ts'
 import {
   checkWorker,
   dueSpan,
@@ -120,28 +120,41 @@ function grant(draft: JobDraft, worker: string, choice: Choice): Grant {
 
 /** @returns what the worker gets, without a change of anything but cursors. */
 function choose(draft: JobDraft, before: WorkerDraft | undefined, args: GrantArgs): Choice[] {
-  const room = JOB_GRANTS_MAX - (before?.grants.length ?? 0)
-  const limit = Math.min(args.limit, room)
-  if (limit <= 0) return []
-  const { fresh, lostHere } = dueTasks(draft, before, { ...args, limit })
+  const held = before?.grants ?? []
+  const limit = Math.min(args.limit, JOB_GRANTS_MAX - held.length)
+  if (limit <= 0 || held.some((grant) => isAlone(draft, grant))) return []
+  const { fresh, lostHere, trial } = dueTasks(draft, held, { ...args, limit })
+  // Nothing is beside it, or that would be given up with it.
+  if (trial?.isLostHere === false && held.length === 0) return [trial]
   const choices = fresh.slice(0, limit)
+  if (trial?.isLostHere === false && choices.length < limit) choices.push(trial)
   choices.push(...nextOfStages(draft, limit - choices.length))
   if (choices.length > 0) return choices
   if (lostHere.length > 0) return lostHere.slice(0, limit)
+  if (trial !== undefined) return [trial]
   const slow = args.isSpeculativeAllowed ? slowTask(draft, args.worker) : undefined
   return slow === undefined ? [] : [slow]
 }
 
-/** Tasks to be tried again that are due, those apart that were lost with this worker before. */
-function dueTasks(
-  draft: JobDraft,
-  before: WorkerDraft | undefined,
-  { worker, limit }: GrantArgs
-): { fresh: Choice[]; lostHere: Choice[] } {
+/** Whether nothing may be granted beside what a worker has. */
+function isAlone({ timeMs }: JobDraft, { isOnTrial, grantedMs }: Grant): boolean {
+  return isOnTrial && timeMs - grantedMs < JOB_TRIAL_MS
+}
+
+type Due = {
+  readonly fresh: Choice[]
+  /** With this worker, before. */
+  readonly lostHere: Choice[]
+  readonly trial: (Choice & { readonly isLostHere: boolean }) | undefined
+}
+
+/** Tasks to be tried again that are due, those apart that aren't like others. */
+function dueTasks(draft: JobDraft, held: readonly Grant[], { worker, limit }: GrantArgs): Due {
   const fresh: Choice[] = []
   const lostHere: Choice[] = []
-  if (draft.state.counts.waiting === 0) return { fresh, lostHere }
-  let hasTrial = before?.grants.some((grant) => grant.isOnTrial) === true
+  let trial: Due['trial']
+  if (draft.state.counts.waiting === 0) return { fresh, lostHere, trial }
+  const hasTrial = held.some((grant) => grant.isOnTrial)
   let seen = 0
   const span = dueSpan(draft.space, draft.timeMs)
   for (const { key } of draft.transaction.range(AREAS['job-ready'], span)) {
@@ -149,25 +162,20 @@ function dueTasks(
     const task = taskOfKey(key)
     const record = draft.task(task)
     assert(record !== undefined, 'a task that is to be tried again has a record')
-    const onTrial = isOnTrial(record, worker, draft.job.policy)
-    if (onTrial && hasTrial) continue
     const isLostHere = record.losses.includes(worker)
-    if (onTrial && !isLostHere) hasTrial = true
-    const choice = { task, record, isSpeculative: false, isOnTrial: onTrial }
-    if (isLostHere) lostHere.push(choice)
-    else fresh.push(choice)
+    if (isOnTrial(record, worker, draft.job.policy)) {
+      // When nobody has had nothing else for so long, it is tried beside others.
+      const isLate = draft.timeMs - notBeforeOfKey(key) >= JOB_TRIAL_MS
+      const mayBe = !hasTrial && (held.length === 0 || isLate)
+      const isBetter = trial === undefined || (trial.isLostHere && !isLostHere)
+      const choice = { task, record, isSpeculative: false, isOnTrial: true, isLostHere }
+      if (mayBe && isBetter) trial = choice
+      continue
+    }
+    const choices = isLostHere ? lostHere : fresh
+    choices.push({ task, record, isSpeculative: false, isOnTrial: false })
   }
-  return { fresh, lostHere: onlyOneTrial(lostHere, hasTrial) }
-}
-
-function onlyOneTrial(choices: readonly Choice[], hasTrial: boolean): Choice[] {
-  let isTaken = hasTrial
-  return choices.filter(({ isOnTrial }) => {
-    if (!isOnTrial) return true
-    const isFirst = !isTaken
-    isTaken = true
-    return isFirst
-  })
+  return { fresh, lostHere, trial }
 }
 
 /** Tasks that never were granted, of stages that may begin; the cursors move past them. */

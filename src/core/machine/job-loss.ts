@@ -1,8 +1,9 @@
 // A worker is lost with what it has: its lease ended, it begins anew, or somebody saw it go. Its
 // tasks are for others then. A task that workers are lost over again and again may be what does it,
-// so it is given up; and before it comes to that it is tried with no other such task beside it, or
-// those would be given up with it.
+// so it is given up; and before it comes to that it is tried alone, for it may as well only have been
+// beside what did it.
 
+import { MINUTE_MS } from '../../base/units.ts'
 import { JobDraft } from './job-draft.ts'
 import type { WorkerDraft } from './job-draft.ts'
 import type { Grant, JobPolicy, TaskRecord } from './job-records.ts'
@@ -14,6 +15,12 @@ import type { Transaction } from './transaction.ts'
 
 /** A mesh may have fewer workers than a task must lose to be given up. */
 const SAME_LOSSES = 4
+
+/**
+ * How long a task that is tried alone waits until it is tried beside others after all, and has who
+ * tries it for itself.
+ */
+export const JOB_TRIAL_MS: number = MINUTE_MS
 
 export const POISON_TASK = 'poison-task'
 

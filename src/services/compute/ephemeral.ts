@@ -176,14 +176,11 @@ export class Ephemeral {
   /** @returns whether it has begun */
   #startHere(waiting: WaitingTask): boolean {
     const { id, task, signal } = waiting
-    const { spec, submitter, input } = task
+    const { spec, submitter, input, isNested } = task
     const fencingToken = this.#lastToken + 1
-    const about = {
-      id: `run/${id}/${fencingToken}`,
-      spec,
-      submitter,
-      isOnTrial: isOnTrial(waiting)
-    }
+    // The same while it waits until it is alone.
+    const name = `run/${id}/${waiting.token}`
+    const about = { id: name, spec, submitter, isOnTrial: isOnTrial(waiting), isNested }
     const assignment = { ...about, input, fencingToken }
     const ran = this.#components.runner.tryRun(assignment, { signal })
     if (ran === undefined) return false
@@ -224,6 +221,8 @@ export class Ephemeral {
       if (firsts.size === KINDS_MAX) break
       const { spec } = waiting.task
       if (waiting.isSettled || !isSendable(waiting) || firsts.has(spec)) continue
+      // Nobody else knows that it is to be alone.
+      if (isOnTrial(waiting) && this.#fits(waiting)) continue
       firsts.set(spec, waiting)
     }
     for (const first of firsts.values()) {

@@ -6,7 +6,7 @@ import { isMeshError, MeshError, toMeshError } from '../../base/errors.ts'
 import type { PeerId } from '../../base/ids.ts'
 import { MINUTE_MS, SECOND_MS } from '../../base/units.ts'
 import { JOB_GRANT, type GrantedTask, type GrantResult } from '../../core/machine/job-calls.ts'
-import type { Stage } from '../../core/machine/job-records.ts'
+import type { Stage, TaskError } from '../../core/machine/job-records.ts'
 import type { Leases } from '../leases/leases.ts'
 import type { JobInputs } from './job-inputs.ts'
 import { JOB_LEASE_MS, JobLease } from './job-lease.ts'
@@ -149,7 +149,7 @@ export class PulledJob {
     const { runner, inputs } = this.#components
     const granted = this.#queue[0]
     if (granted === undefined) return false
-    const { stages, submitter, name } = this.about
+    const { stages, submitter } = this.about
     const { task, attempt, isOnTrial } = granted
     const stage = stages.findIndex(({ from, to }) => task >= from && task < to)
     const spec = specOfStage(this.about.spec, stage)
@@ -160,9 +160,8 @@ export class PulledJob {
       return false
     }
     const controller = new AbortController()
-    const id = `${name}/${task}/${attempt}`
     const { signal } = controller
-    const about = { id, spec, submitter, isOnTrial }
+    const about = { id: this.#idOf(granted), spec, submitter, isOnTrial }
     const ran = runner.tryRun({ ...about, ...ready, fencingToken: attempt }, { signal })
     if (ran === undefined) return false
     inputs.taken(this.about, task)
@@ -179,9 +178,10 @@ export class PulledJob {
   /** Gives back what waits here since before a time, so that others may have it. */
   giveBack(beforeMs: number): void {
     // What has room and only waits for its input stays.
-    const kept = this.#isReading ? Math.max(1, this.#components.runner.freeSlots) : 0
+    const { runner } = this.#components
+    const kept = this.#isReading ? Math.max(1, runner.freeSlots) : 0
     const late = this.#queue.slice(kept).filter(({ sinceMs }) => sinceMs <= beforeMs)
-    this.#return(late)
+    this.#return(late.filter((granted) => !runner.isWaiting(this.#idOf(granted))))
   }
 
   /** Stops what runs, and gives all of it back, as far as that is possible in a moment. */
@@ -201,6 +201,10 @@ export class PulledJob {
   /** The job doesn't want what runs here any more. */
   cancel(): void {
     this.#over('The job was cancelled')
+  }
+
+  #idOf({ task, attempt }: Granted): string {
+    return `${this.about.name}/${task}/${attempt}`
   }
 
   async #finish({ task, attempt }: Granted, ran: Promise<Ran>, signal: AbortSignal): Promise<void> {
@@ -290,9 +294,6 @@ export class PulledJob {
   }
 }
 
-function errorOf({ code, message }: { code: string; message: string }): {
-  code: string
-  message: string
-} {
+function errorOf({ code, message }: TaskError): TaskError {
   return { code, message: message.slice(0, ERROR_LENGTH_MAX) }
 }

@@ -5,6 +5,7 @@ import type { PeerId } from '../../base/ids.ts'
 import { lacks, type Free, type Lack, type Offer } from '../../core/jobs/requirements.ts'
 import type { Dependency, Executor, WorkResult } from '../../executor/executor.ts'
 import type { JobSpec } from './spec.ts'
+import { Trials } from './trials.ts'
 
 /**
  * Tasks below these durations leave some of a slot unused while they come and go, so that the next
@@ -19,6 +20,8 @@ const ESTIMATES_MAX = 256
 /** What is kept of what a task prints. */
 const LOG_LENGTH_MAX = 262_144
 
+const NOTHING: Free = { cpuMilli: 0, memoryBytes: 0, gpus: 0 }
+
 export type Assignment = {
   /** For people, and to name it in `logsOf`. */
   readonly id: string
@@ -28,8 +31,10 @@ export type Assignment = {
   /** What it builds on. */
   readonly after?: readonly Dependency[]
   readonly fencingToken: number
-  /** It may be what ends those who run it: of such tasks one runs at a time. */
+  /** It may be what ends those who run it: it runs alone. */
   readonly isOnTrial?: boolean | undefined
+  /** A task that runs waits for it. */
+  readonly isNested?: boolean | undefined
 }
 
 export type Ran = { readonly result: WorkResult; readonly logs: string }
@@ -44,8 +49,8 @@ export class TaskRunner {
   readonly #listeners = new Set<() => void>()
   readonly #running = new Map<string, Running>()
   readonly #estimates = new Map<string, number>()
+  readonly #trials: Trials
   #free: Free
-  #trial: string | undefined
   #isStopped = false
 
   /** @param options.speedMilli how fast the node is, in thousandths of the usual one */
@@ -55,6 +60,7 @@ export class TaskRunner {
   ) {
     this.#executor = components.executor
     this.#nowMs = components.nowMs
+    this.#trials = new Trials(components.nowMs)
     this.offer = offer
     this.speedMilli = speedMilli
     const { cpuMilli, memoryBytes, gpus } = offer
@@ -63,7 +69,17 @@ export class TaskRunner {
 
   /** Slots of a thousandth of a processor and more that nothing uses. */
   get free(): Free {
-    return this.#free
+    return this.isHeld ? NOTHING : this.#free
+  }
+
+  /** A task waits until it is alone, or is: nothing else begins. */
+  get isHeld(): boolean {
+    return this.#trials.isHeld
+  }
+
+  /** Whether a task waits until it is alone. */
+  isWaiting(id: string): boolean {
+    return this.#trials.waits(id)
   }
 
   get runningCount(): number {
@@ -72,13 +88,13 @@ export class TaskRunner {
 
   /** Whole tasks of one processor each that have room now. */
   get freeSlots(): number {
-    return Math.floor(this.#free.cpuMilli / 1_000)
+    return Math.floor(this.free.cpuMilli / 1_000)
   }
 
   /** @returns why this node never, or not now, runs such a task; empty when it does */
   lacks(spec: JobSpec, about: { submitter: string; isFreeCounted: boolean }): readonly Lack[] {
     const { submitter, isFreeCounted } = about
-    const free = isFreeCounted ? this.#free : undefined
+    const free = isFreeCounted ? this.free : undefined
     return lacks(spec.requirements, this.offer, { submitter, free })
   }
 
@@ -104,7 +120,8 @@ export class TaskRunner {
   }
 
   /**
-   * Begins a task, if there is room for it.
+   * Begins a task, if there is room for it. One on trial begins when it is alone, and waits for that as
+   * long as it is asked for.
    *
    * @returns undefined when there is none. Rejects with the signal's reason, and as `Executor.run`
    */
@@ -112,20 +129,22 @@ export class TaskRunner {
     assignment: Assignment,
     options: { signal: AbortSignal; onProgress?: (value: Uint8Array) => void }
   ): Promise<Ran> | undefined {
-    const { id, spec, submitter, isOnTrial = false } = assignment
+    const { id, spec, submitter, isOnTrial = false, isNested = false } = assignment
     const estimateMs = this.estimateMs(spec) ?? Infinity
     const { share = 1 } = SHARES.find(({ belowMs }) => estimateMs < belowMs) ?? {}
     if (this.#isStopped || this.#running.has(id)) return undefined
-    if (isOnTrial && this.#trial !== undefined) return undefined
+    const isAlone = this.#running.size === 0
+    const may = isOnTrial ? this.#trials.mayBegin(id, isAlone) : isNested || !this.isHeld
+    if (!may) return undefined
     const taken = takenBy(spec, share)
     if (!hasRoom(this.#free, taken)) return undefined
     this.#free = difference(this.#free, taken)
     const running = { submitter, sinceMs: this.#nowMs(), log: '' }
     this.#running.set(id, running)
-    if (isOnTrial) this.#trial = id
+    if (isOnTrial) this.#trials.begun(id)
     return this.#run(assignment, running, options).finally(() => {
       this.#running.delete(id)
-      if (isOnTrial) this.#trial = undefined
+      if (isOnTrial) this.#trials.ended()
       this.#free = sum(this.#free, taken)
       for (const listener of this.#listeners) listener()
     })

@@ -134,7 +134,7 @@ export class Worker {
     const { board, clock, runner, random } = this.#components
     const nowMs = clock.monotonicMs()
     const there = [...this.#pulled.values()].filter(({ queued, running }) => queued + running > 0)
-    const isAhead = there.length > 0 && this.#isRunningOut(there)
+    const isAhead = !runner.isHeld && there.length > 0 && this.#isRunningOut(there)
     const candidates = board.candidates().filter(({ job }) => {
       if (job.isDenied || this.#troubles.untilMs(job.name) > nowMs) return false
       if (this.#pulling.has(job.name)) return false

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { utf8 } from '../../../src/base/bytes.ts'
 import { POISON_TASK } from '../../../src/core/machine/job-loss.ts'
 import { JOBS_MAX } from '../../../src/core/machine/limits.ts'
-import { JobShard, LEASE_MS, chain, done, failed, submitArgs } from './job-shard.ts'
+import { JobShard, LEASE_MS, chain, done, failed, returned, submitArgs } from './job-shard.ts'
 import type { Tried } from './job-shard.ts'
 import { Shard, codeOf } from './shard.ts'
 
@@ -72,6 +72,53 @@ describe('a poison task', () => {
     }
     expect(job.state).toMatchObject({ phase: 'ended', counts: { ...COUNTS, done: 39, failed: 1 } })
     expect(job.tasks.get(poison)).toMatchObject({ error: { code: 'poison-task' } })
+  })
+
+  it('takes none with it that was only beside it, also when there are several', () => {
+    const job = new JobShard()
+    const poisons = [3, 7, 20]
+    job.submit({ count: 40, policy: { lossesMax: 3 } })
+    const workers = ['a', 'b', 'c', 'd', 'e']
+    for (let turn = 0; turn < 500 && job.state.phase === 'open'; turn++) {
+      const worker = workers[turn % workers.length] as string
+      const taken = job.take(worker, 16)
+      job.check()
+      if (taken.some(({ task }) => poisons.includes(task))) {
+        job.recall(worker)
+        job.leases.delete(worker)
+      } else job.tell(worker, ...taken.map((tried) => done(tried)))
+    }
+    expect(job.state).toMatchObject({ phase: 'ended', counts: { ...COUNTS, done: 37, failed: 3 } })
+    for (const task of poisons) expect(job.tasks.get(task)).toMatchObject({ state: 'failed' })
+  })
+
+  it('that may be one is tried alone, or after a minute beside others', () => {
+    const job = new JobShard()
+    job.submit({ count: 9, policy: { lossesMax: 2 } })
+    const keep = (worker: string): void => {
+      job.shard.nowMs += 5_000
+      job.tell(worker)
+    }
+    expect(job.tasksFor('a', 1)).toEqual([0])
+    expect(job.tasksFor('b', 1)).toEqual([1])
+    job.recall('a')
+    job.leases.delete('a')
+    // It has something, …
+    expect(job.tasksFor('b', 2)).toEqual([2, 3])
+    // … this one hasn't, and gets nothing besides.
+    const trial = job.grant('c', 2).tasks
+    expect(trial).toMatchObject([{ task: 0, isOnTrial: true }])
+    expect(job.tasksFor('c', 2)).toEqual([])
+    job.tell('c', returned(trial[0] as Tried))
+    for (let turn = 0; turn < 11; turn++) keep('b')
+    expect(job.tasksFor('b', 1)).toEqual([4])
+    keep('b')
+    expect(job.grant('b', 2).tasks).toMatchObject([{ task: 0, isOnTrial: true }, { task: 5 }])
+    // It may have hung for long.
+    expect(job.tasksFor('b', 1)).toEqual([])
+    for (let turn = 0; turn < 12; turn++) keep('b')
+    expect(job.tasksFor('b', 1)).toEqual([6])
+    job.check()
   })
 
   it('a lost worker gets others first, and what was lost with it when there is nothing else', () => {

@@ -5,6 +5,8 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { JOB_COMPLETE } from '../../../src/core/machine/job-calls.ts'
 import type { CompleteArgs, GrantResult, TaskOutcome } from '../../../src/core/machine/job-calls.ts'
+import { JOB_TRIAL_MS } from '../../../src/core/machine/job-loss.ts'
+import type { Grant } from '../../../src/core/machine/job-records.ts'
 import { Machine } from '../../../src/core/machine/machine.ts'
 import { MemoryState } from '../../../src/core/machine/memory-state.ts'
 import { KEEP_ALIVE } from '../../../src/core/machine/own-operations.ts'
@@ -171,6 +173,7 @@ class Run {
     const known = isAnew ? undefined : model.workers.get(worker)
     const lease = known?.lease ?? 0
     if (lease === 0) model.lose(worker, this.nowMs)
+    const held = model.grantsOf(worker).length === 0 ? [] : this.grantsOf(worker)
     const result = job.grant(worker, limit, { lease, isSpeculativeAllowed })
     expect(result.phase).toBe(model.phase)
     if (model.phase !== 'open' || model.denied.has(worker)) {
@@ -184,39 +187,59 @@ class Run {
       model.workers.set(worker, { lease: result.lease, deadlineMs: 0 })
       model.renew(worker, this.nowMs)
     }
-    this.checkGrant(worker, limit, result)
+    this.checkGrant({ worker, limit, held }, result)
+  }
+
+  grantsOf(worker: string): readonly Grant[] {
+    return this.job.workers.find((one) => one.worker === worker)?.grants ?? []
   }
 
   /** Whatever is granted may be, and it is as much as may be. */
-  checkGrant(worker: string, limit: number, { tasks, readyCount }: GrantResult): void {
+  checkGrant(
+    { worker, limit, held }: { worker: string; limit: number; held: readonly Grant[] },
+    { tasks, readyCount }: GrantResult
+  ): void {
     const { model } = this
     const open = model.grantable(this.nowMs)
     const isLostHere = (task: number): boolean => model.task(task).losses.includes(worker)
-    const others = open.filter((task) => !isLostHere(task))
-    const trials = others.filter((task) => model.isOnTrial(task, worker))
+    const isTrial = (task: number): boolean => model.isOnTrial(task, worker)
+    const trying = held.filter(({ isOnTrial }) => isOnTrial)
+    const mayTry = (task: number): boolean => {
+      const isLate = this.nowMs - model.task(task).dueMs >= JOB_TRIAL_MS
+      return isTrial(task) && (held.length === 0 || (isLate && trying.length === 0))
+    }
+    const safe = open.filter((task) => !isTrial(task))
+    const trials = open.filter(mayTry)
+    const others = [...safe, ...trials].filter((task) => !isLostHere(task))
     for (const { task, attempt, isSpeculative } of tasks) {
       expect(attempt).toBe(model.attempts + 1)
       if (isSpeculative) {
-        expect([tasks.length, open.length, model.policy.isPure]).toEqual([1, 0, true])
+        expect([tasks.length, safe.length + trials.length]).toEqual([1, 0])
+        expect(model.policy.isPure).toBe(true)
         expect(model.task(task).live).toHaveLength(1)
         expect(model.task(task).live[0]?.worker).not.toBe(worker)
         this.note('speculative')
       } else {
-        expect(open).toContain(task)
+        expect(isTrial(task) ? trials : safe).toContain(task)
         // One that was lost with this worker only when there is nothing else.
-        if (isLostHere(task))
-          expect(others.length === 0 || others.length === trials.length).toBe(true)
-        if (model.isOnTrial(task, worker)) this.note('on trial')
+        if (isLostHere(task)) expect(others).toEqual([])
+        if (isTrial(task)) this.note('on trial')
       }
       model.grant(worker, task, attempt)
       this.had.set(worker, [...(this.had.get(worker) ?? []), { task, attempt }])
     }
-    const safe = others.filter((task) => !trials.includes(task)).length
-    expect(tasks.length).toBeGreaterThanOrEqual(Math.min(limit, safe))
-    const hadTrial = (this.job.workers.find((one) => one.worker === worker)?.grants ?? []).some(
-      ({ isOnTrial }) => isOnTrial
-    )
-    if (open.length > 0 && tasks.length === 0) expect(hadTrial).toBe(true)
+    const tried = tasks.filter(({ isOnTrial }) => isOnTrial)
+    const isAlone = tried.length === 1 && held.length === 0
+    if (isAlone) expect(tasks).toHaveLength(1)
+    else if (trying.some(({ grantedMs }) => this.nowMs - grantedMs < JOB_TRIAL_MS)) {
+      expect(tasks).toEqual([])
+      this.note('beside one on trial')
+    } else {
+      expect(tried.length).toBeLessThanOrEqual(1)
+      const first = safe.filter((task) => !isLostHere(task))
+      expect(tasks.length).toBeGreaterThanOrEqual(Math.min(limit, first.length))
+      if (safe.length + trials.length > 0) expect(tasks.length).toBeGreaterThan(0)
+    }
     expect(readyCount).toBe(model.grantable(this.nowMs).length)
     this.note(tasks.length > 0 ? 'granted' : 'nothing')
   }
@@ -337,7 +360,8 @@ describe('a job', () => {
       'blocked accepted',
       'denied',
       'over',
-      'on trial'
+      'on trial',
+      'beside one on trial'
     ]
     for (const what of [...wanted, ...more, 'granted', 'nothing', 'cancelled']) {
       expect([what, (seen.get(what) ?? 0) > 0]).toEqual([what, true])
