@@ -25,7 +25,10 @@ export class JobNode {
   #death: PromiseWithResolvers<never> | undefined
   /** It has started. */
   isReady = false
-  startedMs = 0
+  /** Addresses of others, when it was switched on. */
+  told: readonly string[] = []
+  /** How often what runs its tasks has ended. */
+  crashes = 0
   isPaused = false
   hasLeft = false
   /** The end of the process before. */
@@ -66,8 +69,15 @@ export class JobNode {
     return executor instanceof MemoryExecutor ? executor : undefined
   }
 
+  /** What runs its tasks ends. */
+  crash(): void {
+    this.crashes += 1
+    this.executor?.crash()
+  }
+
   build(world: MemoryWorld, founding: Founding, join: readonly string[]): Node {
     this.isPaused = false
+    this.told = join
     this.#death = Promise.withResolvers<never>()
     // Whoever waits for it is told; nobody may.
     this.#death.promise.catch(() => {})

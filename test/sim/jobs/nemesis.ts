@@ -5,6 +5,7 @@ import { JOB_COMPLETE, JOB_GRANT, JOB_SUBMIT } from '../../../src/core/machine/j
 import { streamOf } from '../mesh/plan.ts'
 import type { JobNode } from './job-node.ts'
 import { ACTS, type Fault, type Plan } from './plan.ts'
+import { lostOnes } from './lost-ones.ts'
 import type { JobsWorld } from './world.ts'
 
 /** Faults of machines end by themselves after so long, at most: before a lease does, or after. */
@@ -15,8 +16,6 @@ const ISOLATED_MS = { min: 3_500, spread: 8_000 } as const
 const HUNT_MS_MAX = 30
 /** A machine that was ended by a task is switched on again after this. */
 const REVIVE_MS = 1_500
-/** One that hasn't started by then is started anew. */
-const START_MS = 30_000
 const MEMBERS_MIN = 2
 
 const HUNTED: readonly (readonly [Fault, string])[] = [
@@ -87,12 +86,9 @@ export class Nemesis {
     this.#world.clock.after(REVIVE_MS, () => {
       this.#reviveSoon()
       if (!this.#isOver) return
-      for (const node of this.#world.nodes) {
-        // Whom it was told of may be gone, or be elsewhere: somebody tries again.
-        const isStuck = !node.isReady && this.#world.clock.monotonicMs() > node.startedMs + START_MS
-        if (isStuck) this.#world.kill(node)
-        void this.#on(node)
-      }
+      // Somebody tells them anew where the others are.
+      for (const node of lostOnes(this.#world)) this.#world.kill(node)
+      for (const node of this.#world.nodes) void this.#on(node)
     })
   }
 
@@ -166,7 +162,7 @@ export class Nemesis {
         return node.peer.store?.faults.fillDiskOnce()
       case 'executor-crash':
         trace.note(`${node.name}: what runs tasks ends`)
-        return node.executor?.crash()
+        return node.crash()
       case 'join':
         return this.#join()
       case 'leave':

@@ -105,6 +105,8 @@ export type Plan = {
 
 /** One in so many tasks takes so many times as long. */
 export const SLOW = { oneIn: 10, times: 10 } as const
+/** The longest time that a task takes, by the usual one. */
+const LONGEST = 1.5
 const JOINERS_MAX = 2
 const DAY_MS = 86_400_000
 
@@ -131,13 +133,18 @@ export function planOf(seed: number, faults?: ReadonlySet<Fault>): Plan {
   }
 }
 
-/** @returns how long all tasks take the first machine, which may be the only one that is left */
+/**
+ * @returns how long all tasks take the first machine, which may be the only one that is left; and the
+ *   longest of them one after another on the slowest
+ */
 export function workMs({ jobs, nodes, faults }: Plan): number {
   const { slots, speedMilli } = present(nodes[0], 'there is a first machine')
+  const { oneIn, times } = faults.has('slow-tasks') ? SLOW : { oneIn: 1, times: 1 }
   const usualMs = jobs.reduce((sum, { kinds, durationMs }) => sum + kinds.length * durationMs, 0)
-  const { oneIn, times } = SLOW
-  const slowness = faults.has('slow-tasks') ? 1 + (times - 1) / oneIn : 1
-  return (usualMs * slowness * 1_000) / (speedMilli * slots)
+  const allMs = (usualMs * (1 + (times - 1) / oneIn) * 1_000) / (speedMilli * slots)
+  const slowestMilli = Math.min(...nodes.map((node) => node.speedMilli))
+  const chains = jobs.map(({ stages, durationMs }) => stages.length * durationMs * LONGEST * times)
+  return allMs + (Math.max(...chains) * 1_000) / slowestMilli
 }
 
 function nodeOf(random: Random, index: number, isSkewed: boolean): NodePlan {

@@ -2,16 +2,20 @@
 
 import { present } from '../../../src/base/assert.ts'
 import { chance, type Random } from '../../../src/base/random.ts'
+import { JOB_TRIAL_MS } from '../../../src/core/machine/job-loss.ts'
 import { failed, type Work } from '../../../src/executor/executor.ts'
 import type { MemoryTask } from '../../../src/executor/memory/memory-executor.ts'
 import { encodeValue } from '../../../src/executor/values.ts'
 import { streamOf } from '../mesh/plan.ts'
+import { Violation } from '../raft/violation.ts'
 import type { JobNode } from './job-node.ts'
 import { SLOW, type JobPlan } from './plan.ts'
 import type { JobsWorld } from './world.ts'
 
 /** From the beginning of a task that ends what runs it. */
 const FUSE_MS = 30
+/** By a clock that may be quick. */
+const TRIAL_MS: number = 0.99 * JOB_TRIAL_MS
 /** Failures of one that fails a few times. */
 const FLAKY_FAILURES = 2
 
@@ -29,6 +33,8 @@ export class Tasks {
   readonly #random: Random
   /** How often each task began, by job and number. */
   readonly #begun = new Map<string, number>()
+  /** When a machine began a task on trial. */
+  readonly #trials = new Map<JobNode, { readonly sinceMs: number; readonly crashes: number }>()
   /** Jobs that somebody has mended. */
   readonly mended: Set<string> = new Set()
 
@@ -41,6 +47,7 @@ export class Tasks {
     const { trace, plan } = this.#world
     const [space = '', task, attempt] = id.split('/')
     trace.note(`${node.name} begins ${space}/${task}/${attempt}`)
+    this.#checkAlone(node, `${space}/${attempt}`)
     const job = plan.jobs.find((one) => `~${one.id}` === space)
     // One that somebody waits for.
     if (job === undefined) return this.#plain(node, { job: 'run', task: 0, attempt: 0 }, RUN)
@@ -61,7 +68,7 @@ export class Tasks {
       case 'endless':
         return isMended ? fine : { ...fine, durationMs: Infinity }
       case 'poison':
-        if (!isMended) this.#later(() => node.executor?.crash())
+        if (!isMended) this.#later(() => node.crash())
         return { ...fine, durationMs: fine.durationMs + 2 * FUSE_MS }
       case 'killer': {
         const { node: made } = node.peer
@@ -73,6 +80,21 @@ export class Tasks {
         return { ...fine, durationMs: fine.durationMs + 2 * FUSE_MS }
       }
     }
+  }
+
+  /** One on trial begins alone, and nothing begins beside it; neither for ever. */
+  #checkAlone(node: JobNode, key: string): void {
+    const { clock, witness } = this.#world
+    const nowMs = clock.monotonicMs()
+    const isAlone = node.executor?.freeSlots() === node.plan.slots - 1
+    const trial = this.#trials.get(node)
+    // It has ended, if there was one.
+    if (isAlone || trial?.crashes !== node.crashes) this.#trials.delete(node)
+    const isEarly = (sinceMs = -Infinity): boolean => nowMs - sinceMs < TRIAL_MS
+    const grantedMs = witness.trials.get(key)
+    const isBeside = isEarly(this.#trials.get(node)?.sinceMs) || (!isAlone && isEarly(grantedMs))
+    if (isBeside) this.#world.failure ??= new Violation('TriedAlone', `${key} begins beside others`)
+    if (grantedMs !== undefined) this.#trials.set(node, { sinceMs: nowMs, crashes: node.crashes })
   }
 
   #plain(

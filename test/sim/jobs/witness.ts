@@ -30,6 +30,8 @@ export class Witness {
   readonly #world: JobsWorld
   /** Who was granted an attempt at what; by job and attempt. */
   readonly #granted = new Map<string, string>()
+  /** When attempts were granted on trial, as above. */
+  readonly trials: Map<string, number> = new Map()
   /** The attempt of which a result was taken; by job and task. */
   readonly #taken = new Map<string, number>()
   /** When cancels were acknowledged, by job, in the order of what happened. */
@@ -103,7 +105,7 @@ export class Witness {
 
   #checkGrant(space: string, { worker }: GrantArgs, { tasks }: GrantResult): void {
     const job = this.#world.plan.jobs.find(({ id }) => `~${id}` === space)
-    for (const { task, attempt, isSpeculative } of tasks) {
+    for (const { task, attempt, isSpeculative, isOnTrial } of tasks) {
       this.counts.grants += 1
       const key = `${space}/${attempt}`
       const what = `task ${task} by ${this.#world.say(worker)}`
@@ -114,6 +116,7 @@ export class Witness {
         `attempt ${key} is of ${before} and of ${what}`
       )
       this.#granted.set(key, what)
+      if (isOnTrial) this.trials.set(key, this.#world.clock.monotonicMs())
       demand('Speculation', !isSpeculative || job?.isPure === true, `${key} is a second attempt`)
     }
   }

@@ -83,7 +83,6 @@ export class JobsWorld {
       shardCount: this.plan.shardCount
     })
     this.trace.note(`${node.name} starts`)
-    node.startedMs = this.clock.monotonicMs()
     const made = node.build(this.world, this.#founding, join)
     this.witness.watch(node, made)
     try {
