@@ -236,7 +236,10 @@ export class LayoutKeeper {
       // One that can't be read isn't replaced either.
       if (entry !== undefined && previous === undefined) return
       const wanted = membersAfter(previous, members(), isOut)
-      const next = nextCommittedLayout(previous, wanted, shape)
+      // Generations differ by more than layouts do: what former members of a group that was founded
+      // anew have committed, or what was lost with them, is older than what this one commits.
+      const { generation } = replica
+      const next = nextCommittedLayout(previous, wanted, shape, generation)
       if (next === undefined || wanted.length === 0) return
       const { result } = await this.#parts.router().execute(
         { shard: SYSTEM, space: KEY },

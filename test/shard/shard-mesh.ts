@@ -32,6 +32,7 @@ export class ShardPeer {
   isRunning = false
   isMember = false
   layout: Uint8Array | undefined
+  weight = 1
   isFounding = false
   revision = 1
 
@@ -147,14 +148,22 @@ export class ShardMesh {
   members(): LayoutMember[] {
     return this.peers
       .filter(({ isMember }) => isMember)
-      .map(({ peer, store, revision }) => ({ id: peer, store, weight: 1, zone: 'a', revision }))
+      .map(({ peer, store, weight, revision }) => ({
+        id: peer,
+        store,
+        weight,
+        zone: 'a',
+        revision
+      }))
   }
 
-  /** Cuts a node off from all others; those who notice drop their connections. */
-  cutOff({ peer }: ShardPeer): void {
-    for (const one of this.peers) {
-      this.world.block(one.peer, peer)
-      this.world.block(peer, one.peer)
+  /** Cuts some nodes off from all others; those who notice drop their connections. */
+  cutOff(side: readonly ShardPeer[]): void {
+    for (const { peer } of side) {
+      for (const other of this.peers.filter((one) => !side.includes(one))) {
+        this.world.block(other.peer, peer)
+        this.world.block(peer, other.peer)
+      }
     }
   }
 

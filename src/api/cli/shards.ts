@@ -3,6 +3,7 @@
 import type { Command } from 'commander'
 import { isMeshError, MeshError } from '../../base/errors.ts'
 import { compareText } from '../../base/ids.ts'
+import { generationOrdinal } from '../../core/groups/roster.ts'
 import type {
   GroupsReport,
   GroupStatus,
@@ -158,7 +159,7 @@ function sayPlan(console: Console, plan: Recovery): void {
 function sayDone(console: Console, result: Recovered): void {
   const [best] = result.survivors as [Survivor]
   console.out(
-    `${titleOf(result.shard)} goes on from ${best.name}, as generation ${result.newGeneration}; it answers.`
+    `${titleOf(result.shard)} goes on from ${best.name}, as generation ${generationOrdinal(result.newGeneration)}; it answers.`
   )
   console.out(`  ${missingOf(result)} not there. ${lossOf(result)}`)
   const peers = listed(result.missing.map(({ peerId }) => peerId))

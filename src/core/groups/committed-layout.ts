@@ -22,7 +22,7 @@ export type LayoutMember = RingMember & {
 }
 
 export type CommittedLayout = {
-  /** From 1, one more with each change. */
+  /** From 1, more with each change. */
   readonly version: number
   /** Sorted by id. */
   readonly members: readonly LayoutMember[]
@@ -40,20 +40,23 @@ export type LayoutShape = {
 
 /**
  * @param members those that should own something
+ * @param versionMin an older one is replaced though nothing else changes
  * @returns the next layout; undefined when nothing has to change. Blocks and groups move as little
  *   as the change allows.
  */
 export function nextCommittedLayout(
   previous: CommittedLayout | undefined,
   members: readonly LayoutMember[],
-  shape: LayoutShape
+  shape: LayoutShape,
+  versionMin = 1
 ): CommittedLayout | undefined {
   const sorted = members.toSorted((a, b) => compareText(a.id, b.id))
-  if (previous !== undefined && isSame(previous.members, sorted)) return undefined
+  const isNew = previous !== undefined && previous.version >= versionMin
+  if (isNew && isSame(previous.members, sorted)) return undefined
   const equals = sorted.map(({ id, zone }) => ({ id, zone, weight: 1 }))
   const ring = sorted.map(({ id, zone, weight }) => ({ id, zone, weight }))
   return {
-    version: (previous?.version ?? 0) + 1,
+    version: Math.max((previous?.version ?? 0) + 1, versionMin),
     members: sorted,
     blocks: nextLayout(previous?.blocks ?? null, ring, shape.blocks),
     groups: nextLayout(previous?.groups ?? null, equals, shape.groups)

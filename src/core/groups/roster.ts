@@ -24,9 +24,12 @@ export type Roster = {
   readonly nextReplica: ReplicaId
   /** Of the last change that was applied. */
   readonly layoutVersion: number
-  /** Goes up when the group is founded anew after losing its quorum for good. */
+  /** Goes up when the group is founded anew after losing its quorum for good: {@link nextGeneration}. */
   readonly generation: number
 }
+
+/** The lots that are drawn for a generation. */
+export const GENERATION_LOTS: number = 2 ** 20
 
 /** What a change of members carries besides its steps, as the bytes of `ConfigChange.context`. */
 export type ChangeContext = {
@@ -54,6 +57,21 @@ export function foundingRoster(
   const nextReplica = (sorted.at(-1)?.replica ?? NO_REPLICA) + 1
   const { layoutVersion, generation } = origin
   return { members: sorted, nextReplica, layoutVersion, generation }
+}
+
+/**
+ * How often the group was founded anew, times {@link GENERATION_LOTS}, and a lot: should people on
+ * both sides of a broken network found it anew, one generation is still the newer one for everybody.
+ *
+ * @param lot below {@link GENERATION_LOTS}
+ */
+export function nextGeneration(generation: number, lot: number): number {
+  return generationOrdinal(generation) * GENERATION_LOTS + lot
+}
+
+/** @returns a generation as people count them: the first one is 1. */
+export function generationOrdinal(generation: number): number {
+  return Math.floor(generation / GENERATION_LOTS) + 1
 }
 
 /**
