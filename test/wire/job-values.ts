@@ -148,7 +148,13 @@ export const specArb: fc.Arbitrary<JobSpec> = codeArb.chain((code) =>
         }),
         fc.record({ kind: fc.constant('file' as const), path: nameArb })
       ),
-      stages: fc.array(fc.record({ name: nameArb, isOne: fc.boolean() }), { maxLength: 4 }),
+      stages: fc.array(
+        fc.record(
+          { name: nameArb, isOne: fc.boolean(), isByReference: fc.constant(true) },
+          { requiredKeys: ['name', 'isOne'] }
+        ),
+        { maxLength: 4 }
+      ),
       parts: fc.integer({ min: 2, max: 4_096 })
     },
     { requiredKeys: ['task', 'code', 'limits', 'requirements', 'manifest'] }

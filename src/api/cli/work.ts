@@ -90,7 +90,10 @@ export function registerWork(program: Command, context: CommandContext): void {
       collect
     )
     .requiredOption('--output <path>', 'a directory of the mesh')
-    .option('--partitions <count>', 'files of the output (8)')
+    .option(
+      '--partitions <count>',
+      'files of the output (one for each 32 MiB of input, 8 at least)'
+    )
     .option('--id <id>', 'names the job; the same again finds it')
     .option('--detach', 'print its name and go')
     .action(async (file: string, options: MapReduceWords) => {

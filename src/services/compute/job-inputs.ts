@@ -4,14 +4,16 @@
 import { MeshError } from '../../base/errors.ts'
 import { blockIdFromBytes } from '../../core/block/block-id.ts'
 import type { Clock } from '../../base/clock.ts'
-import type { TaskRecord } from '../../core/machine/job-records.ts'
+import type { TaskResult } from '../../core/machine/job-records.ts'
 import type { Dependency } from '../../executor/executor.ts'
+import { encodeValue } from '../../executor/values.ts'
 import type { Shards } from '../../shard/shards.ts'
 import type { Files } from '../files/files.ts'
 import { readAll } from '../files/read-all.ts'
 import { JobPart } from './job-part.ts'
 import { ManifestReader } from './manifest.ts'
 import type { JobAbout } from './pulled-job.ts'
+import type { ResultRef } from './result-ref.ts'
 
 /** Jobs whose manifests are known. */
 const JOBS_MAX = 64
@@ -23,6 +25,8 @@ export type Input = { readonly input: Uint8Array; readonly after: readonly Depen
 type Known = {
   readonly inputs: (from: number, to: number) => Promise<readonly Uint8Array[]>
   readonly ready: Map<number, Input>
+  /** Of stages whose results are told by reference: the same for all tasks that come after them. */
+  readonly refs: Map<number, Promise<readonly Uint8Array[]>>
   reading: Promise<void> | undefined
 }
 
@@ -64,30 +68,46 @@ export class JobInputs {
       const inputs = await known.inputs(from, to)
       for (const [index, input] of inputs.entries()) {
         const task = from + index
-        known.ready.set(task, { input, after: await this.#after(about, task) })
+        known.ready.set(task, { input, after: await this.#after(about, known, task) })
       }
     }
   }
 
   /** What the stages before have come to. */
-  async #after(about: JobAbout, task: number): Promise<Dependency[]> {
-    const { stages } = about
+  async #after(about: JobAbout, known: Known, task: number): Promise<Dependency[]> {
+    const { stages, spec } = about
     const stage = stages.find(({ from, to }) => task >= from && task < to)
     const { files } = this.#components
     return await Promise.all(
       (stage?.after ?? []).map(async (place) => {
-        const before = stages[place]
-        if (before === undefined) throw new MeshError('invalid-data', `There is no stage ${place}`)
-        const part = new JobPart(this.#components, { id: about.id, part: 0 })
-        const { from, to } = before
-        const outputs = await Promise.all(
-          Array.from({ length: to - from }, async (_, index) => {
-            const record = await part.task(from + index, {})
-            return await outputOf(record, files)
-          })
-        )
-        const { name = String(place), isOne = false } = about.spec.stages?.[place] ?? {}
-        return { name, isOne, outputs }
+        const { name = String(place), isOne = false, isByReference } = spec.stages?.[place] ?? {}
+        if (isByReference !== true) {
+          const results = await this.#results(about, place)
+          const outputs = await Promise.all(results.map((result) => outputOf(result, files)))
+          return { name, isOne, outputs }
+        }
+        const refs =
+          known.refs.get(place) ??
+          this.#results(about, place).then((results) =>
+            results.map((one) => encodeValue(refOf(one)))
+          )
+        known.refs.set(place, refs)
+        refs.catch(() => known.refs.delete(place))
+        return { name, isOne, outputs: await refs }
+      })
+    )
+  }
+
+  async #results({ id, stages }: JobAbout, place: number): Promise<TaskResult[]> {
+    const stage = stages[place]
+    if (stage === undefined) throw new MeshError('invalid-data', `There is no stage ${place}`)
+    const { from, to } = stage
+    const part = new JobPart(this.#components, { id, part: 0 })
+    return await Promise.all(
+      Array.from({ length: to - from }, async (_, index) => {
+        const result = (await part.task(from + index, {}))?.result
+        if (result !== undefined) return result
+        throw new MeshError('not-found', 'What the task builds on has no result')
       })
     )
   }
@@ -95,7 +115,12 @@ export class JobInputs {
   #known(about: JobAbout): Known {
     const known = this.#jobs.get(about.name)
     if (known !== undefined) return known
-    const made: Known = { inputs: this.#reader(about), ready: new Map(), reading: undefined }
+    const made: Known = {
+      inputs: this.#reader(about),
+      ready: new Map(),
+      refs: new Map(),
+      reading: undefined
+    }
     const [oldest] = this.#jobs.keys()
     if (this.#jobs.size >= JOBS_MAX && oldest !== undefined) this.#jobs.delete(oldest)
     this.#jobs.set(about.name, made)
@@ -115,16 +140,15 @@ export class JobInputs {
   }
 }
 
-async function outputOf(
-  record: TaskRecord | undefined,
-  files: Pick<Files, 'get'>
-): Promise<Uint8Array> {
-  const result = record?.result
-  if (result === undefined)
-    throw new MeshError('not-found', 'What the task builds on has no result')
+async function outputOf(result: TaskResult, files: Pick<Files, 'get'>): Promise<Uint8Array> {
   return result.kind === 'inline'
     ? result.value
     : await readAll(files.get(blockIdFromBytes(result.cid)))
+}
+
+function refOf(result: TaskResult): ResultRef {
+  if (result.kind === 'inline') return { value: result.value }
+  return { cid: blockIdFromBytes(result.cid), bytes: result.bytes }
 }
 
 /** @returns tasks that follow each other, together. */

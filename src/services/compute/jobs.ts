@@ -251,7 +251,11 @@ function partsOfRequest(request: JobRequest): PartRequest[] {
     requirements,
     ...(stages === undefined
       ? {}
-      : { stages: stages.map(({ name, isOne, run }) => ({ name, isOne, run })) }),
+      : {
+          stages: stages.map(({ name, isOne, isByReference, run }) => {
+            return { name, isOne, isByReference, run }
+          })
+        }),
     ...(parts > 1 ? { parts } : {})
   }
   return Array.from({ length: parts }, (_, part) => {

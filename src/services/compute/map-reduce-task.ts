@@ -1,9 +1,12 @@
 // The two tasks of a map-reduce job, as they run on a worker: Dean and Ghemawat, "MapReduce", 2004,
 // §3.1 and §4.3. A map task reads its part of a file, groups what the program makes of the lines, and
-// returns a list for each partition; a reduce task takes its partition of all of them.
+// returns a list for each partition; a reduce task reads its partition of all of them, and no other.
 
 import { fromUtf8, utf8 } from '../../base/bytes.ts'
+import { decodeValue, encodeValue } from '../../executor/values.ts'
 import { linesOf, type LinePart } from './line-reader.ts'
+import { joinPartitions, readPartition } from './partitioned.ts'
+import type { ResultRef } from './result-ref.ts'
 
 /** What the user's program has. */
 export type MapReduceProgram = {
@@ -28,12 +31,14 @@ export type MapInput = LinePart & {
 export type ReduceInput = {
   readonly kind: 'reduce'
   readonly partition: number
+  readonly partitions: number
   readonly path: string | undefined
 }
 
-type Grouped = readonly (readonly [string, unknown[]])[]
-/** For each partition, its keys in order. */
-export type MapOutput = { readonly partitions: readonly Grouped[] }
+/** Keys in order, and what there is of each. */
+type Grouped = readonly (readonly [string, readonly unknown[]])[]
+/** Partitions, joined. */
+export type MapOutput = Uint8Array
 export type ReduceOutput = { readonly keys: number; readonly bytes: number; readonly text?: string }
 
 type Context = {
@@ -42,11 +47,13 @@ type Context = {
     get(cid: string, range: { offset: number; length: number }): AsyncIterable<Uint8Array>
     put(path: string, bytes: Uint8Array, options: { replace: boolean }): Promise<unknown>
   }
-  readonly after: { readonly map?: readonly MapOutput[] }
+  readonly after: { readonly map?: readonly ResultRef[] }
 }
 
 /** Values of a key that are gathered before they are combined. */
 const COMBINED_AT = 32
+/** Of so many map tasks a reduce task reads at one time. */
+const READ_AT_ONCE = 8
 
 /** @returns the function that runs either task of a job */
 export function mapReduceTask(
@@ -68,14 +75,7 @@ async function runMap(
   for await (const line of linesOf((range) => files.get(input.cid, range), input)) {
     signal.throwIfAborted()
     for await (const [key, value] of program.map(line)) {
-      const values = groups.get(key)
-      if (values === undefined) groups.set(key, [value])
-      else {
-        values.push(value)
-        if (combine !== undefined && values.length >= COMBINED_AT) {
-          groups.set(key, [combine(key, values)])
-        }
-      }
+      gather(groups, { key, values: [value], combine })
     }
   }
   const partitions: [string, unknown[]][][] = Array.from({ length: input.partitions }, () => [])
@@ -83,24 +83,50 @@ async function runMap(
     const combined = combine !== undefined && values.length > 1 ? [combine(key, values)] : values
     partitions[partitionOf(key, input.partitions)]?.push([key, combined])
   }
-  for (const partition of partitions) partition.sort(byKey)
-  return { partitions }
+  return joinPartitions(
+    partitions.map((partition) => {
+      return partition.length === 0 ? new Uint8Array(0) : encodeValue(partition.toSorted(byKey))
+    })
+  )
+}
+
+/** Adds values of a key, and combines them when there are many. */
+function gather(
+  groups: Map<string, unknown[]>,
+  {
+    key,
+    values,
+    combine
+  }: { key: string; values: readonly unknown[]; combine: MapReduceProgram['combine'] }
+): void {
+  const known = groups.get(key) ?? []
+  for (const value of values) known.push(value)
+  const isFull = combine !== undefined && known.length >= COMBINED_AT
+  groups.set(key, isFull ? [combine(key, known)] : known)
 }
 
 async function runReduce(
   program: MapReduceProgram,
   { files, after, signal }: Context,
-  { partition, path }: ReduceInput
+  { partition, partitions, path }: ReduceInput
 ): Promise<ReduceOutput> {
   const groups = new Map<string, unknown[]>()
-  for (const { partitions } of after.map ?? []) {
-    for (const [key, values] of partitions[partition] ?? []) {
-      const known = groups.get(key)
-      if (known === undefined) groups.set(key, [...values])
-      else known.push(...values)
+  const { combine } = program
+  const refs = after.map ?? []
+  for (let at = 0; at < refs.length; at += READ_AT_ONCE) {
+    signal.throwIfAborted()
+    const some = await Promise.all(
+      refs.slice(at, at + READ_AT_ONCE).map(async (ref) => {
+        return await readPartition(sourceOf(files, ref), { partition, partitions })
+      })
+    )
+    for (const part of some) {
+      if (part === undefined) continue
+      for (const [key, values] of decodeValue(part) as Grouped) {
+        gather(groups, { key, values, combine })
+      }
     }
   }
-  signal.throwIfAborted()
   const lines: string[] = []
   for (const [key, values] of [...groups].toSorted(byKey)) {
     lines.push(`${key}\t${textOf(program.reduce(key, values))}\n`)
@@ -110,6 +136,27 @@ async function runReduce(
   // The same bytes whoever writes them, and how often.
   await files.put(path, bytes, { replace: true })
   return { keys: groups.size, bytes: bytes.length }
+}
+
+/** The bytes of a result, wherever they are. */
+function sourceOf(files: Context['files'], ref: ResultRef): Parameters<typeof readPartition>[0] {
+  if ('value' in ref) {
+    const { value } = ref
+    const read = (range: { offset: number; length: number }): Promise<Uint8Array> =>
+      Promise.resolve(value.subarray(range.offset, range.offset + range.length))
+    return { bytes: value.length, read }
+  }
+  const read = async (range: { offset: number; length: number }): Promise<Uint8Array> => {
+    const bytes = new Uint8Array(range.length)
+    let length = 0
+    for await (const chunk of files.get(ref.cid, range)) {
+      bytes.set(chunk, length)
+      length += chunk.length
+    }
+    if (length < range.length) throw new Error(`The result ${ref.cid} has too few bytes`)
+    return bytes
+  }
+  return { bytes: ref.bytes, read }
 }
 
 /** FNV-1a over the code units, so that every worker says the same. */

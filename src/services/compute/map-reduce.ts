@@ -11,14 +11,17 @@ import type { JobRequest } from './jobs.ts'
 
 /** A map task reads about so much. */
 const SPLIT_BYTES: number = 4 * MIB
+const PARTITIONS_MIN = 8
 const PARTITIONS_MAX = 256
+/** A reduce task has what was made of about so much in its memory. */
+const PARTITION_BYTES: number = 32 * MIB
 
 export type MapReduceOptions = CallOptions & {
   /** Files and directories of the mesh. */
   readonly input: string | readonly string[]
   /** A directory for one file of each partition, which is made. */
   readonly output: string
-  /** Reduce tasks, 1 to 256; 8 unless given. */
+  /** Reduce tasks, 1 to 256; one for each 32 MiB of input unless given, 8 at least. */
   readonly partitions?: number | undefined
   /** Names the job; made up unless given. */
   readonly id?: string | undefined
@@ -35,12 +38,13 @@ export async function mapReduceTasks(
   files: MeshFiles,
   options: MapReduceOptions
 ): Promise<Required<Pick<JobRequest, 'inputs' | 'stages'>>> {
-  const { input, output, partitions = 8, signal } = options
+  const { input, output, signal } = options
+  const found = await inputFiles(files, typeof input === 'string' ? [input] : input, { signal })
+  const { partitions = partitionsFor(found) } = options
   if (!Number.isInteger(partitions) || partitions < 1 || partitions > PARTITIONS_MAX) {
     const accepted = `a whole number from 1 to ${PARTITIONS_MAX}`
     throw new MeshError('invalid-argument', `partitions is ${partitions}; it takes ${accepted}`)
   }
-  const found = await inputFiles(files, typeof input === 'string' ? [input] : input, { signal })
   const maps = splits(found, JOB_TASKS_MAX - partitions).map((split): MapInput => {
     return { kind: 'map', partitions, ...split }
   })
@@ -50,16 +54,22 @@ export async function mapReduceTasks(
   await files.mkdir(output, { signal })
   const reduces = Array.from({ length: partitions }, (_, partition): ReduceInput => {
     const name = `part-${String(partition).padStart(5, '0')}`
-    return { kind: 'reduce', partition, path: `${output.replace(/\/+$/, '')}/${name}` }
+    return { kind: 'reduce', partition, partitions, path: `${output.replace(/\/+$/, '')}/${name}` }
   })
   const to = maps.length
   return {
     inputs: [...maps, ...reduces].map(encodeValue),
     stages: [
-      { from: 0, to, after: [], name: 'map', isOne: false },
+      { from: 0, to, after: [], name: 'map', isOne: false, isByReference: true },
       { from: to, to: to + partitions, after: [0], name: 'reduce', isOne: false }
     ]
   }
+}
+
+function partitionsFor(files: readonly FileRef[]): number {
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0)
+  const count = Math.max(PARTITIONS_MIN, Math.ceil(bytes / PARTITION_BYTES))
+  return Math.min(PARTITIONS_MAX, count)
 }
 
 type Split = { cid: string; offset: number; length: number; fileBytes: number }

@@ -38,6 +38,8 @@ export type StageSpec = {
   readonly name: string
   /** It is one value, not a list of them. */
   readonly isOne: boolean
+  /** They are told where its results are, and read of them what they need; off unless said. */
+  readonly isByReference?: boolean | undefined
   /** What its tasks run, where that isn't what the job says. */
   readonly run?: { readonly task: string; readonly code: CodeRef } | undefined
 }
@@ -214,15 +216,17 @@ function readStages(spec: JsonFields): StageSpec[] {
     const fields = list.object(place)
     const name = fields.text('name', { bytesMin: 1, bytesMax: STAGE_NAME_BYTES_MAX })
     const isOne = fields.flag('isOne')
+    const isByReference = fields.has('isByReference') && fields.flag('isByReference')
+    const stage = { name, isOne, ...(isByReference ? { isByReference } : {}) }
     if (!fields.has('run')) {
       fields.end()
-      return { name, isOne }
+      return stage
     }
     const inner = fields.object('run')
     const run = readRun(inner)
     inner.end()
     fields.end()
-    return { name, isOne, run }
+    return { ...stage, run }
   })
 }
 
@@ -249,7 +253,8 @@ function codeToJson(code: CodeRef): object {
     : { kind: code.kind, cid: code.cid }
 }
 
-function stageToJson({ name, isOne, run }: StageSpec): object {
-  if (run === undefined) return { name, isOne }
-  return { name, isOne, run: { task: run.task, code: codeToJson(run.code) } }
+function stageToJson({ name, isOne, isByReference = false, run }: StageSpec): object {
+  const stage = { name, isOne, ...(isByReference ? { isByReference } : {}) }
+  if (run === undefined) return stage
+  return { ...stage, run: { task: run.task, code: codeToJson(run.code) } }
 }

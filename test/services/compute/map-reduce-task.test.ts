@@ -2,9 +2,10 @@ import { describe, expect, it } from 'vitest'
 import { fromUtf8, utf8 } from '../../../src/base/bytes.ts'
 import {
   mapReduceTask,
-  type MapOutput,
   type MapReduceProgram
 } from '../../../src/services/compute/map-reduce-task.ts'
+import { encodeValue } from '../../../src/executor/values.ts'
+import type { ResultRef } from '../../../src/services/compute/result-ref.ts'
 
 const COUNT: MapReduceProgram = {
   *map(line) {
@@ -17,10 +18,15 @@ const COUNT: MapReduceProgram = {
 async function countWords(text: string, program: MapReduceProgram): Promise<string> {
   const bytes = utf8(text)
   const written = new Map<string, Uint8Array>()
+  /** Results as the mesh keeps them, and how much of each was read. */
+  const kept = new Map<string, Uint8Array>()
+  const read = new Map<string, number>()
   const files = {
-    async *get(_: string, range: { offset: number; length: number }) {
+    async *get(cid: string, range: { offset: number; length: number }) {
       await Promise.resolve()
-      yield bytes.subarray(range.offset, range.offset + range.length)
+      const content = kept.get(cid) ?? bytes
+      read.set(cid, (read.get(cid) ?? 0) + range.length)
+      yield content.subarray(range.offset, range.offset + range.length)
     },
     async put(path: string, content: Uint8Array) {
       written.set(path, content)
@@ -29,16 +35,21 @@ async function countWords(text: string, program: MapReduceProgram): Promise<stri
   }
   const task = mapReduceTask(program)
   const { signal } = new AbortController()
-  const map: MapOutput[] = []
+  const map: ResultRef[] = []
   for (let offset = 0; offset < bytes.length; offset += 100) {
     const input = { kind: 'map', cid: 'c', partitions: 3, offset, length: 100 } as const
     const part = { ...input, fileBytes: bytes.length }
-    map.push((await task({ signal, files, after: {} }, part)) as MapOutput)
+    const value = encodeValue(await task({ signal, files, after: {} }, part))
+    const cid = `result-${offset}`
+    kept.set(cid, value)
+    map.push(map.length % 2 === 0 ? { cid, bytes: value.length } : { value })
   }
   for (let partition = 0; partition < 3; partition++) {
-    const input = { kind: 'reduce', partition, path: `out/${partition}` } as const
+    const input = { kind: 'reduce', partition, partitions: 3, path: `out/${partition}` } as const
     await task({ signal, files, after: { map } }, input)
   }
+  // Each part is read by one of them, and the lengths by all.
+  for (const [cid, { length }] of kept) expect(read.get(cid) ?? 0).toBeLessThan(length + 3 * 12)
   const lines = [...written.values()].flatMap((content) => fromUtf8(content).split('\n'))
   return lines
     .filter((line) => line !== '')

@@ -23,7 +23,7 @@ const SPEC: JobSpec = {
   },
   manifest: { kind: 'inline', inputs: [utf8('one'), utf8('')] },
   stages: [
-    { name: 'map', isOne: false },
+    { name: 'map', isOne: false, isByReference: true },
     { name: 'reduce', isOne: true }
   ],
   parts: 3
@@ -122,7 +122,7 @@ describe('J-13 a reader refuses', () => {
   }
 
   it.each(Object.entries(specs))('a %s that lacks any field, and names it', (_, spec) => {
-    const optional = ['stages', 'parts']
+    const optional = ['stages', 'stages.0.isByReference', 'parts']
     for (const { path } of places(jsonOf(spec as JobSpec))) {
       if (/\.\d+$/.test(path) || optional.includes(path)) continue
       const json = jsonOf(spec as JobSpec)
