@@ -17,7 +17,7 @@ export const JOB_ROUTES: Readonly<Record<string, Route>> = {
   'POST tasks': runTasks,
   'POST part': async ({ node, request, response, signal }) => {
     const part = decodePart(await bodyOf(request, PART_BYTES_MAX))
-    sendJson(response, { isNew: await node.work.submitter.submit(part, { signal }) })
+    sendJson(response, await node.work.submitter.submit(part, { signal }))
   },
   'GET explain': async ({ node, response, signal }, id) =>
     sendJson(response, await node.work.explain(id, { signal }))

@@ -6,7 +6,7 @@ import { isMeshError } from '../base/errors.ts'
 import type { ErrorCode } from '../base/errors.ts'
 import { SECOND_MS } from '../base/units.ts'
 import type { WatchPage, WatchQuery } from '../core/machine/reads.ts'
-import type { Shards, Target } from '../shard/shards.ts'
+import { PROMPT_WAIT_MS, type Shards, type Target } from '../shard/shards.ts'
 
 /** How long to wait for a change until the question is asked anew. */
 const WAIT_MS: number = 30 * SECOND_MS
@@ -21,19 +21,24 @@ const PASSING: readonly ErrorCode[] = ['unreachable', 'no-quorum', 'timeout', 'o
  * Pages from `query.revision` on, which follow each other and miss nothing; also such without
  * changes. Ends never by itself.
  *
+ * @param options.isPrompt they come at once until nothing has changed for a while, and not when a
+ *   replica here hears of them
  * @throws compacted, invalid-argument, stopped, or the signal's reason
  */
 export async function* followChanges(
   { shards, clock }: { shards: Shards; clock: Clock },
-  { target, query, signal }: { target: Target; query: WatchQuery; signal: AbortSignal }
+  options: { target: Target; query: WatchQuery; signal: AbortSignal; isPrompt?: boolean }
 ): AsyncGenerator<WatchPage, never> {
+  const { target, query, signal } = options
   let { revision } = query
+  let { isPrompt = false } = options
   for (;;) {
     signal.throwIfAborted()
-    const options = { waitMs: WAIT_MS, timeoutMs: WAIT_MS + ANSWER_MS, signal }
+    const waitMs = isPrompt ? PROMPT_WAIT_MS : WAIT_MS
+    const calls = { waitMs, timeoutMs: waitMs + ANSWER_MS, signal }
     let page: WatchPage
     try {
-      page = await shards.changes(target, { ...query, revision }, options)
+      page = await shards.changes(target, { ...query, revision }, calls)
     } catch (error) {
       signal.throwIfAborted()
       if (!isMeshError(error) || !PASSING.includes(error.code)) throw error
@@ -41,6 +46,7 @@ export async function* followChanges(
       continue
     }
     revision = page.next
+    isPrompt &&= page.revisions.length > 0
     yield page
   }
 }

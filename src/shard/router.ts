@@ -20,7 +20,7 @@ import { Deadlines, type Deadline } from './deadline.ts'
 import type { LeaderHints } from './leader-hints.ts'
 import { SessionTable, type Ticket } from './sessions.ts'
 import type { ShardServer } from './shard-server.ts'
-import { SYSTEM } from './shards.ts'
+import { PROMPT_WAIT_MS, SYSTEM } from './shards.ts'
 import type {
   Answered,
   CallOptions,
@@ -37,6 +37,7 @@ const ATTEMPT_MS = 2_500
 const PAUSE_MS_MIN = 10
 const PAUSE_MS_MAX = 200
 const NO_SPACE = new Uint8Array(0)
+const NOBODYS = { client: 0, sequence: 0, answeredBelow: 0, space: NO_SPACE }
 
 /** Another replica may do better, or the same one a little later. */
 const RETRIED: ReadonlySet<ErrorCode> = new Set([
@@ -118,10 +119,11 @@ export class Router implements Shards {
   }
 
   async changes(target: Target, query: WatchQuery, options: ChangesOptions): Promise<WatchPage> {
-    using deadline = this.#deadline({ timeoutMs: TIMEOUT_MS + options.waitMs, ...options })
+    const { waitMs } = options
+    using deadline = this.#deadline({ timeoutMs: TIMEOUT_MS + waitMs, ...options })
     const group = this.#groupOf(target)
-    const call: ShardCall = { kind: 'changes', target: { group }, query, waitMs: options.waitMs }
-    const done = await this.#call(group, call, { deadline, isRead: true })
+    const call: ShardCall = { kind: 'changes', target: { group }, query, waitMs }
+    const done = await this.#call(group, call, { deadline, isRead: waitMs > PROMPT_WAIT_MS })
     return decode(CHANGES.result, done.result)
   }
 
@@ -165,9 +167,7 @@ export class Router implements Shards {
   async #register(group: number): Promise<number> {
     using deadline = this.#deadline({})
     const args = encode(REGISTER.args, undefined).slice()
-    const { name: operation, version } = REGISTER
-    const names = { client: 0, sequence: 0, answeredBelow: 0, space: NO_SPACE }
-    const request = { ...names, operation, version, args }
+    const request = { ...NOBODYS, operation: REGISTER.name, version: REGISTER.version, args }
     const call: ShardCall = { kind: 'execute', target: { group }, request }
     const done = await this.#call(group, call, { deadline, isRead: false })
     return decode(REGISTER.result, done.result).client

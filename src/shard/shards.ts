@@ -42,8 +42,14 @@ export type QueryOptions = CallOptions & {
   readonly isStale?: boolean | undefined
 }
 
+/** Who waits no longer than this for a change is told of it by the leader, who knows it first. */
+export const PROMPT_WAIT_MS = 2_000
+
 export type ChangesOptions = CallOptions & {
-  /** How long to wait for something to change, milliseconds; then the page comes without any. */
+  /**
+   * How long to wait for something to change, milliseconds; then the page comes without any. For more
+   * than {@link PROMPT_WAIT_MS} the replica here is asked, which hears of it a little later.
+   */
   readonly waitMs: number
 }
 

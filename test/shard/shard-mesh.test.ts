@@ -4,6 +4,7 @@ import { TXN } from '../../src/core/machine/kv.ts'
 import { GET } from '../../src/core/machine/own-queries.ts'
 import { AREAS, META_KEY } from '../../src/core/machine/state-keys.ts'
 import type { ShardLayer } from '../../src/shard/shard-layer.ts'
+import { PROMPT_WAIT_MS } from '../../src/shard/shards.ts'
 import { ShardMesh } from './shard-mesh.ts'
 
 async function put(
@@ -60,6 +61,26 @@ describe('shards of several nodes', () => {
   })
 })
 
+/** @returns how much later than a put's own answer a node that doesn't lead hears of it */
+async function heardAfterMs(mesh: ShardMesh, waitMs: number): Promise<number> {
+  const { clock } = mesh
+  const group = mesh.peers[0]!.layer.router.shardOf(utf8('a')) + 1
+  const leader = mesh.peers.find(({ layer }) => layer.host.replica(group)?.isLeader === true)!
+  const follower = mesh.peers.find(({ layer }) => layer.host.replica(group)?.isLeader === false)!
+  const revision = (await clock.run(put(leader.layer, 'a/x', '1'))) + 1
+  await clock.advance(100)
+  const query = { area: AREAS.kv, from: utf8('a/'), to: utf8('a0'), revision }
+  let heardMs = 0
+  const heard = follower.layer.router
+    .changes({ space: utf8('a') }, query, { waitMs })
+    .then(() => (heardMs = clock.monotonicMs()))
+  await clock.advance(100)
+  let answeredMs = 0
+  await clock.run(put(leader.layer, 'a/x', '2').then(() => (answeredMs = clock.monotonicMs())))
+  await clock.run(heard)
+  return heardMs - answeredMs
+}
+
 describe('a mesh of five, three replicas for each group', () => {
   const started = async (seed: number): Promise<ShardMesh> => {
     const mesh = new ShardMesh({ seed })
@@ -86,6 +107,16 @@ describe('a mesh of five, three replicas for each group', () => {
         expect(await clock.run(get(victim.layer, `space-${key}/x`))).toBe(`${round}`)
       }
     }
+    await mesh.stop()
+  })
+
+  it('tells of a change first who waits for a moment only', async () => {
+    const mesh = await started(4)
+
+    const promptMs = await heardAfterMs(mesh, PROMPT_WAIT_MS)
+    const patientMs = await heardAfterMs(mesh, 10 * PROMPT_WAIT_MS)
+
+    expect(promptMs + 5).toBeLessThan(patientMs)
     await mesh.stop()
   })
 

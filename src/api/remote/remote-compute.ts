@@ -6,7 +6,7 @@ import { Readable } from 'node:stream'
 import { createRandom } from '../../base/random.ts'
 import { CodeShelf } from '../../services/compute/code-shelf.ts'
 import { Compute } from '../../services/compute/compute.ts'
-import { Jobs } from '../../services/compute/jobs.ts'
+import { Jobs, type PartSubmitted } from '../../services/compute/jobs.ts'
 import { encodePart } from '../../services/compute/part-codec.ts'
 import { readAll } from '../../services/files/read-all.ts'
 import { systemClock } from '../../node/system-clock.ts'
@@ -35,8 +35,7 @@ export function remoteCompute(components: {
       submit: async (part, { signal }) => {
         const body = Readable.from([encodePart(part)], { objectMode: false })
         const api = await client()
-        const answer = await api.json<{ isNew: boolean }>('part', { method: 'POST', body, signal })
-        return answer.isNew
+        return await api.json<PartSubmitted>('part', { method: 'POST', body, signal })
       }
     }
   })

@@ -1,32 +1,35 @@
 // Tasks of a job in the order in which they end.
 
 import type { CallOptions } from '../../shard/shards.ts'
-import type { JobPart, KnownTask } from './job-part.ts'
+import type { JobPart, KnownTask, SeenPart } from './job-part.ts'
 
 /** Tasks of a part as they end, some of them again; over when the part is. */
 export async function* ends(
   part: JobPart,
   options: CallOptions
 ): AsyncGenerator<{ first: number; known: KnownTask }> {
-  const { record, state, revision } = await part.demand(options)
-  const { first, count } = record
+  // Of what was submitted just now nothing is there yet that could be looked at.
+  const { submitted } = part
+  const { first, count, revision, isOpen } = submitted ?? (await lookAt(part, options))
   let left = count
-  const isOpen = state.phase === 'open'
   const over = new AbortController()
   const signals = options.signal === undefined ? [] : [options.signal]
   const signal = AbortSignal.any([over.signal, ...signals])
   const isEnd = ({ record: { state: now } }: KnownTask): boolean => now !== 'waiting'
   const counted = new Set<number>()
   try {
-    for await (const known of part.tasks(options)) {
-      if (!isEnd(known)) continue
-      counted.add(known.task)
-      left -= 1
-      yield { first, known }
+    if (submitted === undefined) {
+      for await (const known of part.tasks(options)) {
+        if (!isEnd(known)) continue
+        counted.add(known.task)
+        left -= 1
+        yield { first, known }
+      }
     }
     if (!isOpen || left === 0) return
-    // Ends that have no record: by cancelling, or because a stage before has failed.
-    const phase = phaseEnd(part, revision, signal).then((isOver) => isOver && over.abort())
+    // Ends that have no record: by cancelling, or because a stage before has failed. Asked second, so
+    // that it isn't answered first.
+    const phase = Promise.resolve().then(async () => await overAt(part, revision, over))
     try {
       for await (const tasks of part.taskChanges(revision, signal)) {
         for (const known of tasks) {
@@ -51,16 +54,19 @@ export async function* ends(
   }
 }
 
-async function phaseEnd(part: JobPart, revision: number, signal: AbortSignal): Promise<boolean> {
-  try {
-    for await (const state of part.states(revision, signal)) {
-      if (state?.phase !== 'open') return true
-    }
-    return true
-  } catch {
-    // Whoever aborted it is told by the signal; a part that can't be followed fails the reader too.
-    return false
-  }
+async function lookAt(part: JobPart, options: CallOptions): Promise<SeenPart> {
+  const { record, state, revision } = await part.demand(options)
+  const { first, count } = record
+  return { first, count, revision, isOpen: state.phase === 'open' }
+}
+
+/** Aborts when the part is over. */
+async function overAt(part: JobPart, revision: number, over: AbortController): Promise<void> {
+  // Whoever aborted it is told by the signal; a part that can't be followed fails the reader too.
+  await part.over(revision, over.signal).then(
+    () => over.abort(),
+    () => {}
+  )
 }
 
 /** All of several at once, each item as soon as it is there. */

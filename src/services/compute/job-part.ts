@@ -1,7 +1,7 @@
 // A part of a job where its shard has it: what may be asked of it, and what it goes through.
 
 import type { Clock } from '../../base/clock.ts'
-import { MeshError } from '../../base/errors.ts'
+import { SECOND_MS } from '../../base/units.ts'
 import { decode } from '../../core/machine/codec.ts'
 import { COLLECTION } from '../../core/machine/file-collection.ts'
 import {
@@ -16,7 +16,6 @@ import {
 } from '../../core/machine/job-calls.ts'
 import { jobSpace, spanOfJob, taskKey, taskOfKey } from '../../core/machine/job-names.ts'
 import {
-  jobRecordCodec,
   jobStateCodec,
   taskRecordCodec,
   type JobPhase,
@@ -24,11 +23,12 @@ import {
   type JobState,
   type TaskRecord
 } from '../../core/machine/job-records.ts'
+import { JOB_GET } from '../../core/machine/job-queries.ts'
 import { JOB_PAGE_MAX, JOB_STEP_MAX } from '../../core/machine/limits.ts'
 import { GET, RANGE } from '../../core/machine/own-queries.ts'
 import type { Page } from '../../core/machine/reads.ts'
 import { AREAS } from '../../core/machine/state-keys.ts'
-import type { CallOptions, Shards, Target } from '../../shard/shards.ts'
+import type { Answered, CallOptions, Shards, Target } from '../../shard/shards.ts'
 import { followChanges } from '../follow-changes.ts'
 
 /** A task of which something is known, by its number within the part. */
@@ -41,7 +41,20 @@ export type FoundJob = {
   readonly revision: number
 }
 
+/** What must be known of a part to follow its tasks. */
+export type SeenPart = {
+  /** The number that its task 0 has in the whole job. */
+  readonly first: number
+  readonly count: number
+  readonly isOpen: boolean
+  /** At which it was so. */
+  readonly revision: number
+}
+
 type Components = { readonly shards: Shards; readonly clock: Clock }
+
+/** What became of a part is read from its first revision on for so long; it is all there still. */
+const YOUNG_MS: number = SECOND_MS
 
 /** Rejects as {@link Shards} does, besides what each method says. */
 export class JobPart {
@@ -49,39 +62,40 @@ export class JobPart {
   readonly part: number
   readonly space: Uint8Array
   readonly #components: Components
+  readonly #submitted: (SeenPart & { readonly youngUntilMs: number }) | undefined
 
-  /** @throws invalid-argument when no job can be called so */
-  constructor(components: Components, name: { id: string; part: number }) {
+  /**
+   * @param name.submitted as it was made just now
+   * @throws invalid-argument when no job can be called so
+   */
+  constructor(
+    components: Components,
+    name: { id: string; part: number; submitted?: SeenPart | undefined }
+  ) {
     this.#components = components
     this.id = name.id
     this.part = name.part
     this.space = jobSpace(name)
+    const youngUntilMs = components.clock.monotonicMs() + YOUNG_MS
+    this.#submitted = name.submitted && { ...name.submitted, youngUntilMs }
+  }
+
+  /** As it was submitted, unless that is long ago: all that became of it came after. */
+  get submitted(): SeenPart | undefined {
+    const { youngUntilMs = 0 } = this.#submitted ?? {}
+    return this.#components.clock.monotonicMs() < youngUntilMs ? this.#submitted : undefined
   }
 
   /** @throws exists, overloaded, quota-exceeded, conflict */
-  async submit(args: SubmitArgs, options: CallOptions): Promise<SubmitResult> {
-    return (await this.#shards.execute(this.#target, JOB_SUBMIT, args, options)).result
-  }
-
-  /** @returns undefined when there is no such job */
-  async find(options: CallOptions): Promise<FoundJob | undefined> {
-    const { result: said } = await this.#get(AREAS.job, options)
-    if (said.entry === undefined) return undefined
-    const { result: now } = await this.#get(AREAS['job-state'], options)
-    // It was removed between the two.
-    if (now.entry === undefined) return undefined
-    const record = decode(jobRecordCodec, said.entry.value)
-    return { record, state: decode(jobStateCodec, now.entry.value), revision: now.revision }
+  async submit(args: SubmitArgs, options: CallOptions): Promise<Answered<SubmitResult>> {
+    return await this.#shards.execute(this.#target, JOB_SUBMIT, args, options)
   }
 
   /** @throws not-found */
   async demand(options: CallOptions): Promise<FoundJob> {
-    const found = await this.find(options)
-    if (found !== undefined) return found
-    throw new MeshError(
-      'not-found',
-      `There is no job "${this.id}"; "atoll jobs" shows what there is`
-    )
+    const args = { space: this.space }
+    const { result, revision } = await this.#shards.query(this.#target, JOB_GET, args, options)
+    return { record: result.job, state: result.state, revision }
   }
 
   /** @returns what is known of a task; undefined while nothing happened but a first grant */
@@ -107,13 +121,14 @@ export class JobPart {
     }
   }
 
-  /** What its tasks go through after a revision; ends never by itself. @throws the signal's reason */
+  /** What its tasks go through after a revision, at once for a while; ends never by itself. @throws the signal's reason */
   async *taskChanges(revision: number, signal: AbortSignal): AsyncGenerator<readonly KnownTask[]> {
     const query = { area: AREAS['job-task'], ...spanOfJob(this.space), revision: revision + 1 }
     for await (const page of followChanges(this.#components, {
       target: this.#target,
       query,
-      signal
+      signal,
+      isPrompt: true
     })) {
       const events = page.revisions.flatMap((one) => one.events)
       yield events.flatMap(({ key, current }) =>
@@ -126,9 +141,7 @@ export class JobPart {
 
   /** How far it is, from a revision on, as often as that changes; undefined when it was removed. */
   async *states(revision: number, signal: AbortSignal): AsyncGenerator<JobState | undefined> {
-    const { space } = this
-    const end = Uint8Array.from([...space, 0])
-    const query = { area: AREAS['job-state'], from: space, to: end, revision: revision + 1 }
+    const query = { area: AREAS['job-state'], ...this.#ownKey, revision: revision + 1 }
     for await (const page of followChanges(this.#components, {
       target: this.#target,
       query,
@@ -137,6 +150,16 @@ export class JobPart {
       const last = page.revisions.at(-1)?.events.at(-1)
       if (last === undefined) continue
       yield last.current === undefined ? undefined : decode(jobStateCodec, last.current.value)
+    }
+  }
+
+  /** Resolves when it isn't open any more, after a revision. @throws the signal's reason */
+  async over(revision: number, signal: AbortSignal): Promise<void> {
+    const query = { area: AREAS['job-open'], ...this.#ownKey, revision: revision + 1 }
+    const options = { target: this.#target, query, signal, isPrompt: true }
+    for await (const { revisions } of followChanges(this.#components, options)) {
+      const events = revisions.flatMap((one) => one.events)
+      if (events.some(({ current }) => current === undefined)) return
     }
   }
 
@@ -175,12 +198,8 @@ export class JobPart {
     return (await this.#shards.query(this.#target, COLLECTION, undefined, options)).result.cycle
   }
 
-  async #get(
-    area: number,
-    options: CallOptions
-  ): Promise<{ result: { revision: number; entry: Page['entries'][number] | undefined } }> {
-    const query = { area, key: this.space, revision: undefined }
-    return await this.#shards.query(this.#target, GET, query, options)
+  get #ownKey(): { from: Uint8Array; to: Uint8Array } {
+    return { from: this.space, to: Uint8Array.from([...this.space, 0]) }
   }
 
   get #shards(): Shards {

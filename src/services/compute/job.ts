@@ -52,12 +52,21 @@ export class Job<Value = unknown> {
   readonly id: string
   readonly #partOf: (part: number) => JobPart
   readonly #read: BlobReader
+  readonly #submittedCount: number
 
-  /** Made by `Jobs`. */
-  constructor(id: string, components: { partOf: (part: number) => JobPart; read: BlobReader }) {
+  /** Made by `Jobs`. @param components.submittedCount parts, when it was submitted just now */
+  constructor(
+    id: string,
+    components: {
+      partOf: (part: number) => JobPart
+      read: BlobReader
+      submittedCount: number
+    }
+  ) {
     this.id = id
     this.#partOf = components.partOf
     this.#read = components.read
+    this.#submittedCount = components.submittedCount
   }
 
   /** @throws not-found */
@@ -77,26 +86,24 @@ export class Job<Value = unknown> {
   async wait(
     options: CallOptions & { onProgress?: ((progress: JobProgress) => void) | undefined } = {}
   ): Promise<JobProgress> {
-    const parts = await this.#parts(options)
-    const found = await Promise.all(parts.map(async (part) => await part.demand(options)))
-    const { onProgress } = options
+    const { onProgress, ...calls } = options
+    const parts = this.#submitted ?? (await this.#parts(calls))
+    if (onProgress === undefined) {
+      return progressOf(await Promise.all(parts.map(async (part) => await endOf(part, calls))))
+    }
+    const found = await Promise.all(parts.map(async (part) => await part.demand(calls)))
     await Promise.all(
       parts.map(async (part, index) => {
-        const ended = new AbortController()
-        const signals = options.signal === undefined ? [] : [options.signal]
-        const signal = AbortSignal.any([ended.signal, ...signals])
-        try {
+        await following(calls, async (signal) => {
           const known = found[index] as FoundJob
           if (known.state.phase !== 'open') return
           for await (const state of part.states(known.revision, signal)) {
             if (state === undefined) throw removed(this.id)
             found[index] = { ...known, state }
-            onProgress?.(progressOf(found))
+            onProgress(progressOf(found))
             if (state.phase !== 'open') return
           }
-        } finally {
-          ended.abort()
-        }
+        })
       })
     )
     return progressOf(found)
@@ -109,7 +116,7 @@ export class Job<Value = unknown> {
    * @throws not-found, invalid-data
    */
   async *results(options: ResultsOptions = {}): AsyncGenerator<TaskValue<Value>> {
-    const parts = await this.#parts(options)
+    const parts = this.#submitted ?? (await this.#parts(options))
     if (options.ordered === false)
       yield* merged(parts.map((part) => this.#asTheyEnd(part, options)))
     else for (const part of parts) yield* this.#inOrder(part, options)
@@ -152,6 +159,13 @@ export class Job<Value = unknown> {
   async remove(options: CallOptions = {}): Promise<void> {
     // The first part last: it says how many there are.
     for (const part of (await this.#parts(options)).toReversed()) await part.remove(options)
+  }
+
+  /** All parts, of which nothing must be looked up to follow them; undefined when that is long ago. */
+  get #submitted(): JobPart[] | undefined {
+    const parts = Array.from({ length: this.#submittedCount }, (_, part) => this.#partOf(part))
+    const isKnown = parts.length > 0 && parts.every(({ submitted }) => submitted !== undefined)
+    return isKnown ? parts : undefined
   }
 
   async #parts(options: CallOptions): Promise<JobPart[]> {
@@ -210,6 +224,33 @@ export class Job<Value = unknown> {
       if (known.record.state === 'failed') continue
       yield { task: first + known.task, value: (await this.#value(first, known, options)) as Value }
     }
+  }
+}
+
+/** @returns a part when it isn't open any more. @throws not-found */
+async function endOf(part: JobPart, options: CallOptions): Promise<FoundJob> {
+  for (let revision = part.submitted?.revision; ;) {
+    const after = revision
+    if (after !== undefined) {
+      await following(options, async (signal) => await part.over(after, signal))
+    }
+    const found = await part.demand(options)
+    if (found.state.phase !== 'open') return found
+    revision = found.revision
+  }
+}
+
+/** Ends with what is followed what is still asked for it. */
+async function following(
+  options: CallOptions,
+  follow: (signal: AbortSignal) => Promise<void>
+): Promise<void> {
+  const ended = new AbortController()
+  const signals = options.signal === undefined ? [] : [options.signal]
+  try {
+    await follow(AbortSignal.any([ended.signal, ...signals]))
+  } finally {
+    ended.abort()
   }
 }
 

@@ -73,9 +73,12 @@ export type PartRequest = {
 
 /** Gives a part to its shard; a program that is no node has its node do it. */
 export type PartSubmitter = {
-  /** @returns whether it is new @throws exists, overloaded, quota-exceeded, no-quorum, … */
-  submit(part: PartRequest, options: CallOptions): Promise<boolean>
+  /** @throws exists, overloaded, quota-exceeded, no-quorum, … */
+  submit(part: PartRequest, options: CallOptions): Promise<PartSubmitted>
 }
+
+/** Whether it is new, and the shard's revision then. */
+export type PartSubmitted = { readonly isNew: boolean; readonly revision: number }
 
 /** A job in a list. */
 export type JobInfo = {
@@ -113,25 +116,35 @@ export class Jobs {
     // The first part is the last to be given: where it is, all are.
     const [first, ...others] = parts
     if (first === undefined) throw new MeshError('invalid-argument', 'A job has one task at least')
-    const { submitter } = this.#components
+    const submitted = new Map<number, JobPart>()
     const left = [...others]
     const workers = Array.from({ length: Math.min(PARTS_AT_ONCE, left.length) }, async () => {
       for (let part = left.shift(); part !== undefined; part = left.shift())
-        await submitter.submit(part, options)
+        submitted.set(part.part, await this.#submit(part, options))
     })
     await Promise.all(workers)
-    await submitter.submit(first, options)
-    return this.job<Value>(request.id)
+    submitted.set(0, await this.#submit(first, options))
+    return this.#job<Value>(request.id, submitted)
   }
 
   /** @returns the job with an id, whether there is one or not @throws invalid-argument */
   job<Value = unknown>(id: string): Job<Value> {
     checkJobId(id)
+    return this.#job<Value>(id, new Map())
+  }
+
+  #job<Value>(id: string, submitted: ReadonlyMap<number, JobPart>): Job<Value> {
     const { read } = this.#components
-    return new Job<Value>(id, {
-      partOf: (part) => new JobPart(this.#components, { id, part }),
-      read
-    })
+    const partOf = (part: number): JobPart =>
+      submitted.get(part) ?? new JobPart(this.#components, { id, part })
+    return new Job<Value>(id, { partOf, read, submittedCount: submitted.size })
+  }
+
+  async #submit(request: PartRequest, options: CallOptions): Promise<JobPart> {
+    const { id, part, first, inputs } = request
+    const { isNew, revision } = await this.#components.submitter.submit(request, options)
+    const seen = { first, count: inputs.length, isOpen: true, revision }
+    return new JobPart(this.#components, { id, part, submitted: isNew ? seen : undefined })
   }
 
   /** All jobs of the mesh, by id. */
@@ -178,7 +191,7 @@ export class NodeSubmitter implements PartSubmitter {
     this.#components = components
   }
 
-  async submit(request: PartRequest, options: CallOptions): Promise<boolean> {
+  async submit(request: PartRequest, options: CallOptions): Promise<PartSubmitted> {
     const { inputs } = request
     const part = new JobPart(this.#components, request)
     const inputBytes = inputs.reduce((sum, input) => sum + input.length + 8, 0)
@@ -187,24 +200,29 @@ export class NodeSubmitter implements PartSubmitter {
     return await this.#give(part, args, options)
   }
 
-  async #withManifest(part: JobPart, request: PartRequest, options: CallOptions): Promise<boolean> {
-    let isNew = false
+  async #withManifest(
+    part: JobPart,
+    request: PartRequest,
+    options: CallOptions
+  ): Promise<PartSubmitted> {
+    let submitted = { isNew: false, revision: 0 }
     const keeper: Keeper = {
       cycle: (_, calls) => part.cycle(calls),
       keep: async ({ id, cycle }, calls) => {
         const manifest = { kind: 'file', path: id } as const
         const args = argsOf(request, { manifest, blocks: { id, cycle } })
-        isNew = await this.#give(part, args, { ...options, ...calls })
+        submitted = await this.#give(part, args, { ...options, ...calls })
         return undefined
       }
     }
     await this.#components.files.putFor(encodeManifest(request.inputs), keeper, options)
-    return isNew
+    return submitted
   }
 
-  async #give(part: JobPart, args: SubmitArgs, options: CallOptions): Promise<boolean> {
-    const { isNew } = await part.submit(args, options)
-    if (!isNew) return false
+  async #give(part: JobPart, args: SubmitArgs, options: CallOptions): Promise<PartSubmitted> {
+    const { result, revision } = await part.submit(args, options)
+    const { isNew } = result
+    if (!isNew) return { isNew, revision }
     const { count, policy, stages, spec } = args
     const { priority, submitter } = policy
     const ready = stages.reduce((sum, { from, to, after }) => {
@@ -214,7 +232,7 @@ export class NodeSubmitter implements PartSubmitter {
     const counts = { done: 0, failed: 0, running: 0, waiting: 0 }
     const known = { policy, stages, count, counts, medianMs: undefined, denied: [] }
     this.#components.offer(offer, { ...known, space: part.space, spec })
-    return true
+    return { isNew, revision }
   }
 }
 
