@@ -62,6 +62,11 @@ export class VirtualClock implements Clock {
     this.#nowMs = endMs
   }
 
+  /** Nothing that waits for it happens any more, and nothing of it is kept. */
+  end(): void {
+    this.#heap = []
+  }
+
   /**
    * Runs the clock until `work` settles, and settles like it. Several callers may run it at once.
    *

@@ -69,6 +69,7 @@ class Simulation {
     } catch (error) {
       failure = failureOf(error)
     }
+    this.#world.end()
     const { trace, witness, plan } = this.#world
     const { grants, stale } = witness.counts
     return {

@@ -136,6 +136,16 @@ export class JobsWorld {
     return ready.length === 0 ? undefined : pick(random, ready)
   }
 
+  /** It is over: whatever of a dead machine still waits for something keeps nothing large. */
+  end(): void {
+    this.clock.end()
+    this.world.trace = undefined
+    for (const { peer } of this.nodes) {
+      peer.logDisk.files.clear()
+      peer.disk.blocks.clear()
+    }
+  }
+
   /** Asks something through a machine at random. @throws unreachable when it is switched off meanwhile */
   async through<T>(random: Random, ask: (node: Node) => Promise<T>): Promise<T> {
     const node = this.any(random)
