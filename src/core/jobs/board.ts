@@ -4,8 +4,7 @@
 
 import { compareText } from '../../base/ids.ts'
 import type { Random } from '../../base/random.ts'
-import { SECOND_MS } from '../../base/units.ts'
-import { Backoff } from './backoff.ts'
+import { JobPauses } from './job-pauses.ts'
 import { OwnOffers, type OfferOptions } from './own-offers.ts'
 import { ShardAsks } from './shard-asks.ts'
 
@@ -13,8 +12,6 @@ import { ShardAsks } from './shard-asks.ts'
 const JOBS_MAX = 4_096
 /** Jobs that are looked at at one time. */
 const LOOKS_MAX = 64
-/** After a grant that gave nothing although something was ready, or was refused. */
-const PAUSES = { minMs: SECOND_MS / 4, maxMs: 30 * SECOND_MS }
 
 /** What somebody said of a job. */
 export type JobNews = {
@@ -22,7 +19,7 @@ export type JobNews = {
   readonly name: string
   /** Tasks that could be granted, about. */
   readonly readyCount: number
-  /** Until the next retry is due, from now; undefined: none waits for its time. */
+  /** Until a retry is due or help is welcome, from now; undefined: nothing waits for its time. */
   readonly nextReadyMs: number | undefined
   /** Nothing is ready, but tasks run that may be slow, and a second attempt would be welcome. */
   readonly mayNeedHelp: boolean
@@ -83,7 +80,7 @@ type Known = {
   /** When somebody was last granted something. */
   servedMs: number
   progress: number
-  readonly pauses: Backoff
+  readonly pauses: JobPauses
 }
 
 /**
@@ -244,7 +241,7 @@ export class Board {
     let known = this.#jobs.get(name)
     if (known === undefined) {
       if (this.#jobs.size >= JOBS_MAX) return
-      const pauses = new Backoff(PAUSES, this.#random)
+      const pauses = new JobPauses(this.#random)
       // Of a job that somebody works on nobody knows for how long it has waited.
       const servedMs = progress > 0 ? this.#nowMs : this.#nowMs - ageMs
       known = { readyCount, dueMs: Infinity, pausedMs: this.#nowMs, servedMs, progress, pauses }
@@ -256,14 +253,16 @@ export class Board {
   }
 
   #granted(news: JobNews, taskCount: number): void {
-    this.#learn(news)
+    // When help will be welcome was told with the grant.
+    this.#learn({ ...news, mayNeedHelp: false })
     const known = this.#jobs.get(news.name)
     if (news.readyCount === 0) this.#offers.endPassing(news.name)
     if (known === undefined) return
     if (taskCount > 0) {
       known.servedMs = this.#nowMs
       known.pauses.reset()
-    } else if (known.readyCount > 0 || news.mayNeedHelp) this.#pause(known)
+    } else if (known.readyCount > 0) this.#pause(known)
+    else known.pausedMs = this.#nowMs + known.pauses.empty()
   }
 
   #set(known: Known, { readyCount, nextReadyMs, mayNeedHelp, progress }: JobNews): void {
@@ -277,7 +276,7 @@ export class Board {
   }
 
   #pause(known: Known | undefined): void {
-    if (known !== undefined) known.pausedMs = this.#nowMs + known.pauses.next()
+    if (known !== undefined) known.pausedMs = this.#nowMs + known.pauses.refused()
   }
 
   #look(name: string): void {

@@ -89,7 +89,7 @@ export type GrantResult = {
   readonly tasks: readonly GrantedTask[]
   /** What is left and could be granted now, of retries those that one grant looks at. */
   readonly readyCount: number
-  /** Until the next retry is due, or with as many workers as may be another try; undefined: never. */
+  /** Until a retry or a second attempt is due, or a worker too many may try; undefined: never. */
   readonly nextReadyMs: number | undefined
   readonly phase: JobPhase
   /** Tasks that some worker has. */

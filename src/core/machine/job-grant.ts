@@ -31,7 +31,7 @@ const SPECULATED_FROM = { numerator: 3, denominator: 4 }
 /** … for what takes longer than so many times the median, … */
 const SLOW = { numerator: 3, denominator: 2 }
 /** … and than this, which a grant is worth, … */
-const SLOW_MS_MIN = 100
+const SLOW_MS_MIN = 50
 /** … and of a job one in so many tasks, or one. */
 const SPECULATED_ONE_IN = 10
 /** When a job has as many workers as it may, another one may try again after this. */
@@ -64,14 +64,14 @@ export const GRANT_TASKS: Operation<GrantArgs, GrantResult> = {
     const choices = choose(draft, before, args)
     if (choices.length === 0) {
       if (before !== undefined) draft.renew(before)
-      return resultOf(draft, before, [])
+      return withHelp(resultOf(draft, before, []), draft, args)
     }
     const worker = before ?? draft.addWorker(args.worker, args.ttlMs)
     const grants = choices.map((choice) => grant(draft, args.worker, choice))
     draft.hand(worker, grants)
     draft.save()
     draft.renew(worker)
-    return resultOf(draft, worker, grants)
+    return withHelp(resultOf(draft, worker, grants), draft, args)
   }
 }
 
@@ -197,30 +197,49 @@ function nextOfStages(draft: JobDraft, limit: number): Choice[] {
 
 /** @returns the task that another worker has had for longest, when a second attempt is due. */
 function slowTask(draft: JobDraft, worker: string): Choice | undefined {
+  const { choice, dueMs } = longestHeld(draft, worker) ?? { dueMs: Infinity }
+  return dueMs > draft.timeMs ? undefined : choice
+}
+
+/** A second attempt, and from when on one is welcome; without a choice while too little is done. */
+type Help = { readonly choice?: Choice; readonly dueMs: number }
+
+/** @returns undefined: no second attempts of this job by this worker */
+function longestHeld(draft: JobDraft, worker: string): Help | undefined {
   const { job, state, timeMs, transaction } = draft
   const { numerator, denominator } = SPECULATED_FROM
   const bound = Math.max(1, Math.floor(job.count / SPECULATED_ONE_IN))
   const median = medianMs(state.durations)
   if (!job.policy.isPure || state.speculated >= bound || median === undefined) return undefined
-  if (denominator * state.counts.done < numerator * job.count) return undefined
-  const slow: { worker: string; grant: Grant }[] = []
+  const slowMs = Math.max(SLOW_MS_MIN, Math.floor((SLOW.numerator * median) / SLOW.denominator)) + 1
+  const isEarly = denominator * state.counts.done < numerator * job.count
+  if (isEarly) return { dueMs: timeMs + slowMs }
+  const held: { other: string; grant: Grant }[] = []
   const workers = transaction.range(AREAS['job-worker'], spanOfJob(draft.space))
   for (const { key, value } of workers) {
     const other = workerOfKey(key)
     if (other === worker) continue
     for (const grant of decode(workerRecordCodec, value).grants) {
-      const elapsedMs = timeMs - grant.grantedMs
-      const isSlow = SLOW.denominator * elapsedMs > SLOW.numerator * median
-      if (isSlow && elapsedMs > SLOW_MS_MIN && !grant.isOnTrial) slow.push({ worker: other, grant })
+      if (!grant.isOnTrial) held.push({ other, grant })
     }
   }
-  slow.sort((a, b) => a.grant.attempt - b.grant.attempt)
-  for (const { worker: other, grant } of slow.slice(0, JOB_READY_SCAN_MAX)) {
+  held.sort((a, b) => a.grant.attempt - b.grant.attempt)
+  for (const { other, grant } of held.slice(0, JOB_READY_SCAN_MAX)) {
     const record = taskOfGrant(draft, other, grant)
     if (record.holders.length > 1 || record.losses.includes(worker)) continue
-    return { task: grant.task, record, isSpeculative: true, isOnTrial: false }
+    const choice = { task: grant.task, record, isSpeculative: true, isOnTrial: false }
+    return { choice, dueMs: grant.grantedMs + slowMs }
   }
   return undefined
+}
+
+/** When nothing is left a worker is told when something that others have may be slow. */
+function withHelp(result: GrantResult, draft: JobDraft, args: GrantArgs): GrantResult {
+  const { readyCount, nextReadyMs = Infinity, phase } = result
+  if (readyCount > 0 || phase !== 'open' || !args.isSpeculativeAllowed) return result
+  const { dueMs = Infinity } = longestHeld(draft, args.worker) ?? {}
+  const atMs = Math.min(nextReadyMs, Math.max(1, dueMs - draft.timeMs))
+  return { ...result, nextReadyMs: atMs === Infinity ? undefined : atMs }
 }
 
 function resultOf(

@@ -173,7 +173,34 @@ describe('a board', () => {
     expect(desk.candidates()).toEqual(['a'])
     desk.step({ kind: 'granted', news: slow, taskCount: 0 })
     expect(desk.candidates()).toEqual([])
-    expect(desk.pass(251)).toContainEqual({ kind: 'choose' })
+    expect(kinds(desk.pass(1_000))).not.toContain('choose')
+    desk.step({ kind: 'listed', shard: 1, jobs: [slow] })
+    expect(desk.candidates()).toEqual(['a'])
+  })
+
+  it('comes again for a second attempt when it was told to, and more and more seldom in vain', () => {
+    const desk = new Desk()
+    desk.room()
+    const soon = news('a', { readyCount: 0, nextReadyMs: 40, mayNeedHelp: true })
+    desk.step({ kind: 'granted', news: soon, taskCount: 1 })
+    expect(kinds(desk.pass(39))).not.toContain('choose')
+    expect(desk.pass(1)).toContainEqual({ kind: 'choose' })
+    const gaps: number[] = []
+    const now = news('a', { readyCount: 0, nextReadyMs: 1 })
+    for (let time = 0; time < 14; time++) {
+      const startMs = desk.nowMs
+      desk.step({ kind: 'granted', news: now, taskCount: 0 })
+      while (desk.candidates().length === 0) desk.pass(1)
+      gaps.push(desk.nowMs - startMs)
+    }
+    expect(gaps[0]).toBeLessThanOrEqual(10)
+    expect(gaps.at(-1)).toBeGreaterThanOrEqual(15_000)
+    // It gave something.
+    desk.step({ kind: 'granted', news: now, taskCount: 1 })
+    desk.pass(1)
+    desk.step({ kind: 'granted', news: now, taskCount: 0 })
+    desk.pass(10)
+    expect(desk.candidates()).toEqual(['a'])
   })
 
   it('tells how long a job has waited for anybody', () => {

@@ -212,6 +212,30 @@ describe('a second attempt', () => {
     job.check()
   })
 
+  it('is announced to whoever gets the last tasks, or none', () => {
+    const { job } = slow()
+    const { tasks, nextReadyMs } = job.grant('b', 4, ask)
+    // One and a half times the median of 768 ms, which it has run for 1,000.
+    expect([tasks, nextReadyMs]).toEqual([[], 153])
+    job.shard.nowMs += 100
+    expect(job.grant('b', 4, ask).nextReadyMs).toBe(53)
+    expect(job.grant('b', 4).nextReadyMs).toBeUndefined()
+    // The one who has it.
+    expect(job.grant('a', 4, ask).nextReadyMs).toBeUndefined()
+    job.shard.nowMs += 53
+    expect(job.grant('b', 4, ask).tasks).toMatchObject([{ task: 0, isSpeculative: true }])
+    expect(job.grant('c', 4, ask).nextReadyMs).toBeUndefined()
+
+    // As long as too little is done nobody knows, and asks again after as long as a task may take.
+    const early = new JobShard()
+    early.submit({ count: 8 })
+    const [first] = early.take('a', 6)
+    expect(early.grant('b', 1, ask).nextReadyMs).toBeUndefined()
+    early.tell('a', done(first!, 'ok', 1_000))
+    expect(early.grant('b', 1, ask)).toMatchObject({ readyCount: 0, nextReadyMs: 1_153 })
+    early.check()
+  })
+
   it('that fails or is lost leaves the first one be', () => {
     for (const end of ['fails', 'is lost', 'is lost with the first'] as const) {
       const { job, tried } = slow()
