@@ -102,8 +102,9 @@ export class TaskPool {
         onLines: ({ number }, text) => channel.send(MESSAGES.lines, number, Buffer.from(text)),
         onProgress: ({ number }, value) => channel.send(MESSAGES.progress, number, value),
         onEnded: ({ number }, ending) => {
-          sendEnding(channel, number, ending)
+          // Before the channel flushes by itself, so that one write has both.
           this.#fill()
+          sendEnding(channel, number, ending)
         },
         onStuck: ({ number }, ending) => {
           channel.send(MESSAGES.fatal, number, Buffer.from(JSON.stringify(ending)))
