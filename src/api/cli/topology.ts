@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander'
 import { formatDuration, parseDuration } from '../../base/units.ts'
+import { jobIdOf } from '../../services/topology/keys.ts'
 import { topologyOfFile } from '../../services/topology/topology-code.ts'
 import type { TopologyStatus } from '../../services/topology/topologies.ts'
 import { meshOf, withCommonOptions } from './command.ts'
@@ -94,7 +95,7 @@ async function status(name: string, options: StatusWords, context: CommandContex
     if (lineCount > 0) process.stdout.write(`\u001b[${lineCount}A\u001b[J`)
     for (const line of lines) console.out(line)
     lineCount = lines.length
-    if (!isLive || found.state !== 'open') return
+    if (!isLive || (found.state !== 'open' && found.state !== 'stuck')) return
     await pause(REDRAW_MS, signal)
   }
 }
@@ -123,19 +124,27 @@ function linesOf({ name, state, running, operators }: TopologyStatus): string[] 
     'TOLD'
   ]
   const rows = operators.flatMap((operator) =>
-    operator.instances.map(({ instance, peer = '', attempt, atMs, ...figures }) => {
+    operator.instances.map(({ instance, peer = '', attempt, atMs, error, ...figures }) => {
       const { in: came = 0, out = 0, acked = 0, failed = 0, replayed = 0, rate = 0 } = figures
       const toldMs = atMs === undefined ? undefined : Math.max(0, Date.now() - atMs)
       const told = toldMs === undefined ? 'never' : `${formatDuration(toldMs)} ago`
       const numbers = [came, out, acked, failed, replayed].map(String)
       const queue = String((figures.queue ?? 0) + (figures.pending ?? 0))
-      const where = peer === '' ? '-' : `${peer.slice(-8)}#${attempt ?? 0}`
+      const place = peer === '' ? '-' : `${peer.slice(-8)}#${attempt ?? 0}`
+      const where = error === undefined ? place : 'given up'
       return [`${operator.name}.${instance}`, where, ...numbers, `${rate}/s`, queue, told]
     })
   )
+  const errors = operators.flatMap((operator) =>
+    operator.instances.flatMap(({ instance, error }) =>
+      error === undefined ? [] : [`${operator.name}.${instance}: ${error.message} (${error.code})`]
+    )
+  )
+  const hint = `begin them again: atoll job retry ${jobIdOf(name)}`
   return [
     `${name}: ${state}, ${running} of ${rows.length} instances run`,
-    ...table([head, ...rows])
+    ...table([head, ...rows]),
+    ...(errors.length > 0 ? [...errors, hint] : [])
   ]
 }
 

@@ -3,10 +3,10 @@
 
 import { flag, label, list, nothing, oneOf, optional, record, uint, variant } from './codec.ts'
 import type { Codec } from './codec.ts'
+import { jobPolicyCodec } from './job-policy.ts'
 import {
   cid,
   jobPhase,
-  jobPolicyCodec,
   specCodec,
   stagesCodec,
   taskErrorCodec,
@@ -39,7 +39,7 @@ export type SubmitResult = {
  */
 export const JOB_SUBMIT: Call<SubmitArgs, SubmitResult> = {
   name: 'job.submit',
-  version: 1,
+  version: 2,
   args: record<SubmitArgs>({
     first: uint,
     count: uint,

@@ -8,17 +8,18 @@ import type { Codec } from './codec.ts'
 import { medianMs } from './job-durations.ts'
 import { checkPage, jobOf, jobSpaceCodec, readinessOf } from './job-queries.ts'
 import type { Readiness } from './job-queries.ts'
+import { jobPolicyCodec } from './job-policy.ts'
 import {
   cid,
   jobCountsCodec,
   jobPhase,
-  jobPolicyCodec,
   jobRecordCodec,
   specCodec,
   taskRecordCodec,
   worker
 } from './job-records.ts'
-import type { JobCounts, JobPhase, JobPolicy } from './job-records.ts'
+import type { JobPolicy } from './job-policy.ts'
+import type { JobCounts, JobPhase } from './job-records.ts'
 import {
   ANSWER_BYTES_MAX,
   JOB_DENIED_MAX,

@@ -6,7 +6,8 @@
 import { MINUTE_MS } from '../../base/units.ts'
 import { JobDraft } from './job-draft.ts'
 import type { WorkerDraft } from './job-draft.ts'
-import type { Grant, JobPolicy, TaskRecord } from './job-records.ts'
+import type { JobPolicy } from './job-policy.ts'
+import type { Grant, TaskRecord } from './job-records.ts'
 import { taskOfHolder } from './job-draft.ts'
 import { workerOfKey } from './job-names.ts'
 import { AREAS } from './state-keys.ts'
@@ -21,6 +22,12 @@ const SAME_LOSSES = 4
  * tries it for itself.
  */
 export const JOB_TRIAL_MS: number = MINUTE_MS
+
+/**
+ * A task of a lasting job that ran for so long is none that ends its workers, nor one that can only
+ * fail; what it does at once, again and again, still is.
+ */
+export const JOB_RAN_WELL_MS: number = 10 * MINUTE_MS
 
 export const POISON_TASK = 'poison-task'
 
@@ -54,8 +61,11 @@ export function onJobLeaseEnd(transaction: Transaction, area: Area, key: Uint8Ar
 
 /** @returns the task of a worker's attempt, as it is or as it would be stored. */
 export function taskOfGrant(draft: JobDraft, worker: string, grant: Grant): TaskRecord {
-  const { task, attempt } = grant
-  return draft.task(task) ?? taskOfHolder({ worker, attempt })
+  const { task, attempt, grantedMs } = grant
+  const found = draft.task(task) ?? taskOfHolder({ worker, attempt })
+  const ranWell = draft.timeMs - grantedMs >= JOB_RAN_WELL_MS
+  if (!draft.job.policy.isLasting || !ranWell) return found
+  return { ...found, failures: 0, losses: [], lossCount: 0 }
 }
 
 /** @returns the grant with which a worker has a task. */

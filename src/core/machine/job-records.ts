@@ -5,6 +5,8 @@ import { bytes, flag, label, list, oneOf, optional, record, text, uint, variant 
 import type { Codec } from './codec.ts'
 import { durationsCodec } from './job-durations.ts'
 import type { Durations } from './job-durations.ts'
+import { jobPolicyCodec } from './job-policy.ts'
+import type { JobPolicy } from './job-policy.ts'
 import {
   JOB_CID_BYTES_MAX,
   JOB_DENIED_MAX,
@@ -15,37 +17,8 @@ import {
   JOB_RESULT_BYTES_MAX,
   JOB_SPEC_BYTES_MAX,
   JOB_STAGES_MAX,
-  JOB_SUBMITTER_BYTES_MAX,
   JOB_WORKER_LENGTH_MAX
 } from './limits.ts'
-
-/** How a job's tasks are treated. */
-export type JobPolicy = {
-  /**
-   * A task may be done twice without harm: a late result of an earlier attempt is taken, and a slow
-   * attempt may get a second one beside it.
-   */
-  readonly isPure: boolean
-  /** How often a task that failed is tried again, 0 to 100. Losses of workers aren't counted. */
-  readonly retries: number
-  /** A retry comes after 0 to this, doubled with each failure, … */
-  readonly retryBaseMs: number
-  /** … up to this. */
-  readonly retryMaxMs: number
-  /**
-   * A task is given up when so many different workers were lost over it, 1 to 8, or any four times
-   * as often.
-   */
-  readonly lossesMax: number
-  /** 0 to 9; higher goes first. */
-  readonly priority: number
-  /** Whose share the job counts to. */
-  readonly submitter: string
-  /** How long an ended job stays; whoever removes jobs looks at it. */
-  readonly retainMs: number
-  /** How long an attempt may take, 0 for ever; workers look at it. */
-  readonly timeoutMs: number
-}
 
 /** Tasks in [from, to). They begin when all tasks of all stages in `after` are done. */
 export type Stage = {
@@ -182,18 +155,6 @@ export type WorkerRecord = { readonly grants: readonly Grant[] }
 export const cid: Codec<Uint8Array> = bytes(JOB_CID_BYTES_MAX)
 export const worker: Codec<string> = label(JOB_WORKER_LENGTH_MAX)
 export const jobPhase: Codec<JobPhase> = oneOf<JobPhase>(['open', 'cancelled', 'ended'])
-
-export const jobPolicyCodec: Codec<JobPolicy> = record<JobPolicy>({
-  isPure: flag,
-  retries: uint,
-  retryBaseMs: uint,
-  retryMaxMs: uint,
-  lossesMax: uint,
-  priority: uint,
-  submitter: text(JOB_SUBMITTER_BYTES_MAX),
-  retainMs: uint,
-  timeoutMs: uint
-})
 
 const stageCodec: Codec<Stage> = record<Stage>({
   from: uint,

@@ -3,7 +3,7 @@
 // draw is a hash.
 
 import { utf8 } from '../../base/bytes.ts'
-import type { JobPolicy } from './job-records.ts'
+import type { JobPolicy } from './job-policy.ts'
 
 const DOUBLINGS_MAX = 30
 

@@ -10,7 +10,8 @@ import type { SubmitArgs, SubmitResult } from './job-calls.ts'
 import { addJobCount, readJobCount } from './job-count.ts'
 import { checkJobSpace, parseJobSpace } from './job-names.ts'
 import { jobRecordCodec, jobStateCodec } from './job-records.ts'
-import type { JobPolicy, JobState, Stage } from './job-records.ts'
+import type { JobPolicy } from './job-policy.ts'
+import type { JobState, Stage } from './job-records.ts'
 import {
   JOBS_MAX,
   JOB_LOSSES_MAX,

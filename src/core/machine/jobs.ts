@@ -21,6 +21,8 @@ export const JOBS: Service = {
   ],
   operations: [
     SUBMIT_JOB,
+    // What version 2 takes besides, no entry of version 1 has.
+    { ...SUBMIT_JOB, version: 1 },
     GRANT_TASKS,
     COMPLETE_TASKS,
     RECALL_WORKER,

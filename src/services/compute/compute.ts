@@ -11,7 +11,8 @@ import type { CodeShelf } from './code-shelf.ts'
 import { orderNodes, type DagNode } from './dag.ts'
 import type { EphemeralTask } from './ephemeral.ts'
 import type { Job } from './job.ts'
-import { POLICY_DEFAULTS, type JobInfo, type JobRequest, type Jobs } from './jobs.ts'
+import { LASTING_POLICY, POLICY_DEFAULTS } from './jobs.ts'
+import type { JobInfo, JobRequest, Jobs } from './jobs.ts'
 import { mapReduceTasks, type MapReduceOptions, type MeshFiles } from './map-reduce.ts'
 import type { MapOutput, ReduceOutput } from './map-reduce-task.ts'
 import type { JobSpec } from './spec.ts'
@@ -37,8 +38,8 @@ export type SubmitOptions = RunOptions & {
   readonly id?: string | undefined
   /** How long it is remembered after its end, milliseconds; a day unless given. */
   readonly retainMs?: number | undefined
-  /** So many workers may be lost over a task until it is given up; 3 unless given, 8 at most. */
-  readonly lossesMax?: number | undefined
+  /** Its tasks go on until they are told to end: see `LASTING_POLICY`. Off unless said. */
+  readonly lasting?: boolean | undefined
 }
 
 /** A program that was put together already, such as from a file. */
@@ -270,10 +271,9 @@ export class Compute {
     options: SubmitOptions
   ): Promise<Job<Value>> {
     const { id = this.#newId(), retainMs = POLICY_DEFAULTS.retainMs, priority = 0 } = options
-    const { lossesMax = POLICY_DEFAULTS.lossesMax } = options
     const { submitter, jobs } = this.#backend
-    const own = { submitter, isPure, retries, priority, retainMs, lossesMax }
-    const policy = { ...POLICY_DEFAULTS, ...own }
+    const usual = options.lasting === true ? LASTING_POLICY : POLICY_DEFAULTS
+    const policy = { ...usual, submitter, isPure, retries, priority, retainMs }
     const request = { id, code, task: spec.task, limits, requirements, policy, ...tasks }
     return await jobs.submit<Value>(request, options)
   }

@@ -10,8 +10,9 @@ import type { Requirements } from '../../core/jobs/requirements.ts'
 import type { SubmitArgs } from '../../core/machine/job-calls.ts'
 import { JOB_LIST, type JobSummary } from '../../core/machine/job-listings.ts'
 import { checkJobId, parseJobSpace } from '../../core/machine/job-names.ts'
-import type { JobPolicy, Stage } from '../../core/machine/job-records.ts'
-import { JOB_PAGE_MAX, JOB_TASKS_MAX } from '../../core/machine/limits.ts'
+import type { JobPolicy } from '../../core/machine/job-policy.ts'
+import type { Stage } from '../../core/machine/job-records.ts'
+import { JOB_LOSSES_MAX, JOB_PAGE_MAX, JOB_TASKS_MAX } from '../../core/machine/limits.ts'
 import type { CallOptions, Shards } from '../../shard/shards.ts'
 import type { CodeRef, JobOffer, TaskLimits } from '../../wire/job.ts'
 import type { Files } from '../files/files.ts'
@@ -36,6 +37,7 @@ const PARTS_AT_ONCE = 4
 /** How a job is treated unless it says otherwise. */
 export const POLICY_DEFAULTS: Omit<JobPolicy, 'submitter'> = {
   isPure: false,
+  isLasting: false,
   retries: 3,
   retryBaseMs: SECOND_MS,
   retryMaxMs: 60 * SECOND_MS,
@@ -43,6 +45,13 @@ export const POLICY_DEFAULTS: Omit<JobPolicy, 'submitter'> = {
   priority: 0,
   retainMs: DAY_MS,
   timeoutMs: 0
+}
+
+/** Of a task that ran for ten minutes failures and losses count anew; over one at once, eight workers. */
+export const LASTING_POLICY: typeof POLICY_DEFAULTS = {
+  ...POLICY_DEFAULTS,
+  isLasting: true,
+  lossesMax: JOB_LOSSES_MAX
 }
 
 export type JobRequest = {

@@ -4,7 +4,8 @@ import { fromUtf8 } from '../../base/bytes.ts'
 import { MeshError } from '../../base/errors.ts'
 import type { JobNews } from '../../core/jobs/board.ts'
 import { parseJobSpace } from '../../core/machine/job-names.ts'
-import type { JobCounts, JobPolicy, Stage } from '../../core/machine/job-records.ts'
+import type { JobPolicy } from '../../core/machine/job-policy.ts'
+import type { JobCounts, Stage } from '../../core/machine/job-records.ts'
 import { decodeSpec, type JobSpec } from './spec.ts'
 
 /** A second attempt of what is slow is welcome when so little of a job is left: one part in … */

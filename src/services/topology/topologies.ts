@@ -3,7 +3,6 @@
 
 import { isMeshError, MeshError } from '../../base/errors.ts'
 import { SECOND_MS } from '../../base/units.ts'
-import { JOB_LOSSES_MAX } from '../../core/machine/limits.ts'
 import { TIMEOUT_MS_MAX } from '../../executor/executor.ts'
 import type { CallOptions } from '../../shard/shards.ts'
 import type { Compute } from '../compute/compute.ts'
@@ -45,7 +44,11 @@ export type TopologyInfo = Pick<JobInfo, 'state' | 'running'> & {
   readonly instances: number
 }
 
-export type InstanceStatus = Partial<InstanceFigures> & { readonly instance: number }
+export type InstanceStatus = Partial<InstanceFigures> & {
+  readonly instance: number
+  /** Why it was given up; the job's `retry` begins it again. */
+  readonly error?: { readonly code: string; readonly message: string } | undefined
+}
 
 export type OperatorStatus = Counters & {
   readonly name: string
@@ -58,7 +61,8 @@ export type OperatorStatus = Counters & {
 
 export type TopologyStatus = {
   readonly name: string
-  readonly state: JobProgress['state']
+  /** Stuck: instances were given up, and the others wait for them. */
+  readonly state: JobProgress['state'] | 'stuck'
   /** Instances that have a worker. */
   readonly running: number
   readonly operators: readonly OperatorStatus[]
@@ -101,7 +105,7 @@ export class Topologies {
     const bundle = { source, exportName: taskNameOf(definition), options: task }
     const inputs = placesOf(operators).map(({ index }) => ({ index }))
     const id = jobIdOf(name)
-    await compute.submit(bundle, inputs, { ...options, id, lossesMax: JOB_LOSSES_MAX })
+    await compute.submit(bundle, inputs, { ...options, id, lasting: true })
     await kv.put(planKey(name), JSON.stringify({ operators: plan } satisfies Plan), options)
     return running
   }
@@ -142,7 +146,8 @@ export class RunningTopology {
   /** How it is. Figures are those that instances told last, a second ago or so. @throws not-found */
   async status(options: CallOptions = {}): Promise<TopologyStatus> {
     const { kv } = this.#components
-    const { state, running } = await this.job.progress(options)
+    const { state, running, failed } = await this.job.progress(options)
+    const errors = failed > 0 ? await this.#errors(options) : undefined
     const entry = await kv.get(planKey(this.name), options)
     const { operators } = entry === undefined ? { operators: [] } : planOf(entry)
     const figures = new Map<string, InstanceFigures>()
@@ -152,12 +157,22 @@ export class RunningTopology {
     let first = 0
     const statuses = operators.map((operator) => {
       const instances = Array.from({ length: operator.parallel }, (_, instance) => {
-        return { instance, ...figures.get(figuresKey(this.name, first + instance)) }
+        const index = first + instance
+        return { instance, ...figures.get(figuresKey(this.name, index)), error: errors?.get(index) }
       })
       first += operator.parallel
       return statusOf(operator, instances)
     })
-    return { name: this.name, state, running, operators: statuses }
+    const isStuck = state === 'open' && failed > 0
+    return { name: this.name, state: isStuck ? 'stuck' : state, running, operators: statuses }
+  }
+
+  async #errors(options: CallOptions): Promise<Map<number, InstanceStatus['error']>> {
+    const errors = new Map<number, InstanceStatus['error']>()
+    for await (const { task, code, message } of this.job.deadLetters(options)) {
+      errors.set(task, { code, message })
+    }
+    return errors
   }
 
   /** What the instances of an operator remember, as it was made durable last. */

@@ -1,8 +1,18 @@
 import { describe, expect, it } from 'vitest'
 import { utf8 } from '../../../src/base/bytes.ts'
-import { POISON_TASK } from '../../../src/core/machine/job-loss.ts'
+import { JOB_RAN_WELL_MS, POISON_TASK } from '../../../src/core/machine/job-loss.ts'
 import { JOBS_MAX } from '../../../src/core/machine/limits.ts'
-import { JobShard, LEASE_MS, chain, done, failed, returned, submitArgs } from './job-shard.ts'
+import { JOB_SUBMIT } from '../../../src/core/machine/job-calls.ts'
+import {
+  JobShard,
+  LEASE_MS,
+  POLICY,
+  chain,
+  done,
+  failed,
+  returned,
+  submitArgs
+} from './job-shard.ts'
 import type { Tried } from './job-shard.ts'
 import { Shard, codeOf } from './shard.ts'
 
@@ -131,6 +141,66 @@ describe('a poison task', () => {
     expect(job.tasksFor('a', 2)).toEqual([3])
     expect(job.tasksFor('a', 2)).toEqual([0, 1])
     job.check()
+  })
+})
+
+describe('a lasting job', () => {
+  /** Its one task, at one worker after the other, each lost after so long. */
+  const lose = (job: JobShard, times: number, afterMs: number): void => {
+    for (let time = 0; time < times && job.state.phase === 'open'; time++) {
+      const worker = `w${time % 20}`
+      expect(job.tasksFor(worker)).toEqual([0])
+      for (let passedMs = 0; passedMs < afterMs; passedMs += LEASE_MS / 2) {
+        job.shard.nowMs += LEASE_MS / 2
+        job.tell(worker)
+      }
+      job.recall(worker)
+      job.leases.delete(worker)
+      job.check()
+    }
+  }
+
+  it('counts losses and failures anew of a task that ran well', () => {
+    const job = new JobShard()
+    job.submit({ count: 1, policy: { isLasting: true, lossesMax: 3, retries: 1 } })
+    lose(job, 9, JOB_RAN_WELL_MS)
+    expect(job.tasks.get(0)).toMatchObject({ losses: ['w8'], lossCount: 1 })
+    for (let time = 0; time < 3; time++) {
+      // Until it is tried again, and the lease has ended.
+      job.shard.nowMs += LEASE_MS
+      job.leases.delete('a')
+      const [tried] = job.take('a') as [Tried]
+      for (let passedMs = 0; passedMs < JOB_RAN_WELL_MS; passedMs += LEASE_MS / 2) {
+        job.shard.nowMs += LEASE_MS / 2
+        job.tell('a')
+      }
+      job.tell('a', failed(tried))
+      expect(job.tasks.get(0)).toMatchObject({ state: 'waiting', failures: 1, lossCount: 0 })
+      job.check()
+    }
+  })
+
+  it('gives up a task over which workers are lost soon, again and again', () => {
+    const job = new JobShard()
+    job.submit({ count: 1, policy: { isLasting: true, lossesMax: 3 } })
+    lose(job, 2, JOB_RAN_WELL_MS)
+    lose(job, 9, JOB_RAN_WELL_MS / 2)
+    expect(job.state).toMatchObject({ phase: 'ended', counts: { ...COUNTS, failed: 1 } })
+    expect(job.tasks.get(0)).toMatchObject({ error: { code: POISON_TASK }, lossCount: 4 })
+  })
+
+  it('is none that an entry of the first version submitted', () => {
+    const job = new JobShard()
+    job.shard.run({ ...JOB_SUBMIT, version: 1 }, submitArgs({ count: 1 }))
+    expect(job.view.job.policy).toEqual(POLICY)
+    job.check()
+  })
+
+  it('is the only kind that does', () => {
+    const job = new JobShard()
+    job.submit({ count: 1, policy: { lossesMax: 3 } })
+    lose(job, 9, JOB_RAN_WELL_MS)
+    expect(job.tasks.get(0)).toMatchObject({ state: 'failed', losses: ['w0', 'w1', 'w2'] })
   })
 })
 

@@ -1,7 +1,8 @@
 // What a job should be, in the plainest form: a list of tasks, each with all that ever happened to
 // it. No counts, no cursors, no queues; everything is found by looking at all tasks.
 
-import type { JobPolicy, JobState, Stage } from '../../../src/core/machine/job-records.ts'
+import type { JobPolicy } from '../../../src/core/machine/job-policy.ts'
+import type { JobState, Stage } from '../../../src/core/machine/job-records.ts'
 import type { TaskOutcome, Verdict } from '../../../src/core/machine/job-calls.ts'
 import { LEASE_MS } from './job-shard.ts'
 

@@ -25,7 +25,8 @@ import { JOB_OPEN } from '../../../src/core/machine/job-listings.ts'
 import type { OpenJob } from '../../../src/core/machine/job-listings.ts'
 import { JOB_GET, JOB_TASKS, JOB_WORKERS } from '../../../src/core/machine/job-queries.ts'
 import type { JobView, WorkerView } from '../../../src/core/machine/job-queries.ts'
-import type { JobPolicy, JobState, TaskRecord } from '../../../src/core/machine/job-records.ts'
+import type { JobPolicy } from '../../../src/core/machine/job-policy.ts'
+import type { JobState, TaskRecord } from '../../../src/core/machine/job-records.ts'
 import { queriesOf } from '../../../src/core/machine/own-queries.ts'
 import { Queries } from '../../../src/core/machine/query.ts'
 import type { Query } from '../../../src/core/machine/query.ts'
@@ -36,6 +37,7 @@ export const LEASE_MS = 6_000
 
 export const POLICY: JobPolicy = {
   isPure: true,
+  isLasting: false,
   retries: 3,
   retryBaseMs: 100,
   retryMaxMs: 1_000,

@@ -12,7 +12,7 @@ import {
   type TaskView
 } from '../../../src/core/machine/job-queries.ts'
 import { jobSpace } from '../../../src/core/machine/job-names.ts'
-import type { JobPolicy } from '../../../src/core/machine/job-records.ts'
+import type { JobPolicy } from '../../../src/core/machine/job-policy.ts'
 import { JOB_PAGE_MAX } from '../../../src/core/machine/limits.ts'
 import { failed, type Work } from '../../../src/executor/executor.ts'
 import { MemoryExecutor, type MemoryTask } from '../../../src/executor/memory/memory-executor.ts'

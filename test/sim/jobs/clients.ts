@@ -252,6 +252,7 @@ function requestOf(job: JobPlan): JobRequest {
     policy: {
       ...POLICY_DEFAULTS,
       isPure,
+      isLasting: false,
       priority,
       retries,
       retryBaseMs,
