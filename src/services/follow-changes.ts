@@ -1,21 +1,15 @@
 // Following what a span goes through, over changes of leaders and broken connections.
 
 import type { Clock } from '../base/clock.ts'
-import { sleep } from '../base/clock.ts'
-import { isMeshError } from '../base/errors.ts'
-import type { ErrorCode } from '../base/errors.ts'
 import { SECOND_MS } from '../base/units.ts'
 import type { WatchPage, WatchQuery } from '../core/machine/reads.ts'
 import { PROMPT_WAIT_MS, type Shards, type Target } from '../shard/shards.ts'
+import { askPatiently } from './patience.ts'
 
 /** How long to wait for a change until the question is asked anew. */
 const WAIT_MS: number = 30 * SECOND_MS
 /** And for an answer besides. */
 const ANSWER_MS: number = 10 * SECOND_MS
-const RETRY_MS = 200
-
-/** What may be well again in a moment. */
-const PASSING: readonly ErrorCode[] = ['unreachable', 'no-quorum', 'timeout', 'overloaded']
 
 /**
  * Pages from `query.revision` on, which follow each other and miss nothing; also such without
@@ -36,15 +30,8 @@ export async function* followChanges(
     signal.throwIfAborted()
     const waitMs = isPrompt ? PROMPT_WAIT_MS : WAIT_MS
     const calls = { waitMs, timeoutMs: waitMs + ANSWER_MS, signal }
-    let page: WatchPage
-    try {
-      page = await shards.changes(target, { ...query, revision }, calls)
-    } catch (error) {
-      signal.throwIfAborted()
-      if (!isMeshError(error) || !PASSING.includes(error.code)) throw error
-      await sleep(clock, RETRY_MS, { signal })
-      continue
-    }
+    const asked = { ...query, revision }
+    const page = await askPatiently(clock, signal, () => shards.changes(target, asked, calls))
     revision = page.next
     isPrompt &&= page.revisions.length > 0
     yield page

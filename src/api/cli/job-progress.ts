@@ -15,9 +15,10 @@ export async function followJob(
   { console, signal }: CommandContext
 ): Promise<JobProgress> {
   const startedMs = performance.now()
-  const first = await job.progress({ signal })
-  let shownMs = 0
+  let first: JobProgress | undefined
+  let shownMs = -Infinity
   const show = (progress: JobProgress): void => {
+    first ??= progress
     const nowMs = performance.now()
     if (options.json === true) {
       if (nowMs - shownMs < TELL_MS) return
@@ -29,7 +30,6 @@ export async function followJob(
     }
     shownMs = nowMs
   }
-  show(first)
   const last = await job.wait({ signal, onProgress: show })
   if (options.json !== true && console.isTerminal) console.rewrite('')
   return last
@@ -41,7 +41,7 @@ export async function printEnd(
   options: CommonOptions,
   { console, signal, setExitCode }: CommandContext
 ): Promise<void> {
-  const { state, total, done, failed } = await job.progress({ signal })
+  const { state, total, done, failed } = await job.wait({ signal })
   if (options.json === true) console.out(JSON.stringify({ job: job.id, state, done, failed }))
   else if (failed > 0) {
     console.err(`${done} of ${total} tasks done, ${failed} given up; see: atoll job dead ${job.id}`)

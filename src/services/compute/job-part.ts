@@ -30,6 +30,7 @@ import type { Page } from '../../core/machine/reads.ts'
 import { AREAS } from '../../core/machine/state-keys.ts'
 import type { Answered, CallOptions, Shards, Target } from '../../shard/shards.ts'
 import { followChanges } from '../follow-changes.ts'
+import { askPatiently } from '../patience.ts'
 
 /** A task of which something is known, by its number within the part. */
 export type KnownTask = { readonly task: number; readonly record: TaskRecord }
@@ -96,6 +97,12 @@ export class JobPart {
     const args = { space: this.space }
     const { result, revision } = await this.#shards.query(this.#target, JOB_GET, args, options)
     return { record: result.job, state: result.state, revision }
+  }
+
+  /** As {@link demand}, however long the shard has no majority. */
+  async demandPatiently(options: CallOptions): Promise<FoundJob> {
+    const { clock } = this.#components
+    return await askPatiently(clock, options.signal, async () => await this.demand(options))
   }
 
   /** @returns what is known of a task; undefined while nothing happened but a first grant */

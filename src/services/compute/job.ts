@@ -78,20 +78,21 @@ export class Job<Value = unknown> {
   }
 
   /**
-   * Resolves when the job has ended or was cancelled.
+   * Resolves when the job has ended or was cancelled, however long its shard is without a majority.
    *
-   * @param options.onProgress is called when something changed, at most once for each entry
+   * @param options.onProgress is called at once, and when something changed, at most once for each entry
    * @throws not-found (it was removed), or the signal's reason
    */
   async wait(
     options: CallOptions & { onProgress?: ((progress: JobProgress) => void) | undefined } = {}
   ): Promise<JobProgress> {
     const { onProgress, ...calls } = options
-    const parts = this.#submitted ?? (await this.#parts(calls))
+    const parts = this.#submitted ?? (await this.#parts(calls, { isPatient: true }))
     if (onProgress === undefined) {
       return progressOf(await Promise.all(parts.map(async (part) => await endOf(part, calls))))
     }
-    const found = await Promise.all(parts.map(async (part) => await part.demand(calls)))
+    const found = await Promise.all(parts.map(async (part) => await part.demandPatiently(calls)))
+    onProgress(progressOf(found))
     await Promise.all(
       parts.map(async (part, index) => {
         await following(calls, async (signal) => {
@@ -168,8 +169,12 @@ export class Job<Value = unknown> {
     return isKnown ? parts : undefined
   }
 
-  async #parts(options: CallOptions): Promise<JobPart[]> {
-    const { record } = await this.#partOf(0).demand(options)
+  async #parts(
+    options: CallOptions,
+    { isPatient }: { isPatient: boolean } = { isPatient: false }
+  ): Promise<JobPart[]> {
+    const first = this.#partOf(0)
+    const { record } = await (isPatient ? first.demandPatiently(options) : first.demand(options))
     const parts = partsOf(decodeSpec(record.spec))
     return Array.from({ length: parts }, (_, part) => this.#partOf(part))
   }
@@ -234,7 +239,7 @@ async function endOf(part: JobPart, options: CallOptions): Promise<FoundJob> {
     if (after !== undefined) {
       await following(options, async (signal) => await part.over(after, signal))
     }
-    const found = await part.demand(options)
+    const found = await part.demandPatiently(options)
     if (found.state.phase !== 'open') return found
     revision = found.revision
   }

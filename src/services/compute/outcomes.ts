@@ -17,6 +17,7 @@ import {
 import type { TaskError, TaskResult } from '../../core/machine/job-records.ts'
 import { JOB_OUTCOMES_MAX, JOB_RESULT_BYTES_MAX } from '../../core/machine/limits.ts'
 import type { Shards } from '../../shard/shards.ts'
+import { isPassing } from '../patience.ts'
 import type { Keeper } from '../files/uploader.ts'
 import type { Uploaded } from '../files/volumes.ts'
 import type { Files } from '../files/files.ts'
@@ -35,9 +36,6 @@ const FINAL: readonly ErrorCode[] = [
   'conflict',
   'stopped'
 ]
-
-/** What may be well again in a moment. */
-const PASSING: readonly ErrorCode[] = ['unreachable', 'no-quorum', 'timeout', 'overloaded']
 
 export type OutcomesComponents = {
   readonly shards: Shards
@@ -141,13 +139,14 @@ export class Outcomes {
   }
 
   /** The mesh can't keep what a task came to. */
-  #tellUnkept(attempted: Attempted, { code, message }: MeshError): void {
+  #tellUnkept(attempted: Attempted, reason: MeshError): void {
     const { task, attempt } = attempted
+    const { code, message } = reason
     const error = { code, message: `Cannot keep its result: ${message}`.slice(0, 250) }
     const failed = { ...attempted, kind: 'failed', error } as const
     if (code === 'stopped') this.tell({ kind: 'returned', task, attempt })
     // What passes isn't the task's fault, and uses up none of its retries.
-    else if (PASSING.includes(code)) this.tell({ kind: 'blocked', task, attempt, error })
+    else if (isPassing(reason)) this.tell({ kind: 'blocked', task, attempt, error })
     else this.tell(outcomeOf({ ...failed, isRetryable: true }, undefined, undefined))
   }
 

@@ -149,9 +149,12 @@ describe('a job survives that', () => {
 
     const { reasons } = await work.explain(id, 4)
     expect(reasons.map(({ code }) => code)).toContain('no-quorum')
+    // Who begins to wait now doesn't hear of it.
+    const waiting = work.wait(id, 4)
+    await work.mesh.advance(30_000)
     await work.mesh.restart(one)
     await work.mesh.restart(other)
-    const progress = await work.wait(id, 4)
+    const progress = await waiting
     expect(progress).toMatchObject({ state: 'ended', done: 20, failed: 0 })
     // Questions for tasks that nobody answered did no harm.
     const losses = (await work.tasks(id, 4)).flatMap(({ record }) => record.losses)
