@@ -6,28 +6,21 @@ import { MeshError } from '../../base/errors.ts'
 import { blockId } from '../../base/ids.ts'
 import { DAY_MS, KIB, SECOND_MS } from '../../base/units.ts'
 import { blockIdToBytes } from '../../core/block/block-id.ts'
-import type { Requirements } from '../../core/jobs/requirements.ts'
 import type { SubmitArgs } from '../../core/machine/job-calls.ts'
 import { JOB_LIST, type JobSummary } from '../../core/machine/job-listings.ts'
 import { checkJobId, parseJobSpace } from '../../core/machine/job-names.ts'
 import type { JobPolicy } from '../../core/machine/job-policy.ts'
-import type { Stage } from '../../core/machine/job-records.ts'
-import { JOB_LOSSES_MAX, JOB_PAGE_MAX, JOB_TASKS_MAX } from '../../core/machine/limits.ts'
+import { JOB_LOSSES_MAX, JOB_PAGE_MAX } from '../../core/machine/limits.ts'
 import type { CallOptions, Shards } from '../../shard/shards.ts'
-import type { CodeRef, JobOffer, TaskLimits } from '../../wire/job.ts'
+import type { JobOffer } from '../../wire/job.ts'
 import type { Files } from '../files/files.ts'
 import type { Keeper } from '../files/uploader.ts'
 import { Job, type BlobReader } from './job.ts'
 import { JobPart } from './job-part.ts'
 import type { FoundJob } from './known-job.ts'
+import { partsOfRequest, type JobRequest, type PartRequest } from './job-request.ts'
 import { encodeManifest } from './manifest.ts'
-import {
-  encodeSpec,
-  JOB_PARTS_MAX,
-  type JobSpec,
-  type ManifestRef,
-  type StageSpec
-} from './spec.ts'
+import { encodeSpec, type ManifestRef } from './spec.ts'
 
 /** Inputs up to this go with the job itself: no blocks, and one entry in a log. */
 const INLINE_BYTES_MAX: number = 3 * KIB
@@ -52,32 +45,6 @@ export const LASTING_POLICY: typeof POLICY_DEFAULTS = {
   ...POLICY_DEFAULTS,
   isLasting: true,
   lossesMax: JOB_LOSSES_MAX
-}
-
-export type JobRequest = {
-  readonly id: string
-  readonly code: CodeRef
-  /** What of the code is run. */
-  readonly task: string
-  readonly limits: TaskLimits
-  readonly requirements: Requirements
-  readonly policy: JobPolicy
-  /** Of each task, encoded. */
-  readonly inputs: readonly Uint8Array[]
-  /** Missing: all tasks may begin at once. */
-  readonly stages?: readonly (Stage & StageSpec)[] | undefined
-}
-
-/** A part of a request, as it is given to a shard. */
-export type PartRequest = {
-  readonly id: string
-  readonly part: number
-  readonly first: number
-  readonly stages: readonly Stage[]
-  readonly policy: JobPolicy
-  /** Without its inputs. */
-  readonly spec: Omit<JobSpec, 'manifest'>
-  readonly inputs: readonly Uint8Array[]
 }
 
 /** Gives a part to its shard; a program that is no node has its node do it. */
@@ -260,38 +227,6 @@ function argsOf(
     spec: encodeSpec({ ...spec, manifest }),
     cycle: blocks?.cycle
   }
-}
-
-/** @throws invalid-argument, too-large */
-function partsOfRequest(request: JobRequest): PartRequest[] {
-  const { id, code, task, limits, requirements, policy, inputs, stages } = request
-  const parts = Math.ceil(inputs.length / JOB_TASKS_MAX)
-  if (parts > JOB_PARTS_MAX || (parts > 1 && stages !== undefined)) {
-    const max = stages === undefined ? JOB_PARTS_MAX * JOB_TASKS_MAX : JOB_TASKS_MAX
-    const problem = `${inputs.length} tasks; such a job has at most ${max}`
-    throw new MeshError('too-large', `Cannot submit ${problem}: give each task more to do`)
-  }
-  const spec = {
-    code,
-    task,
-    limits,
-    requirements,
-    ...(stages === undefined
-      ? {}
-      : {
-          stages: stages.map(({ name, isOne, isByReference, run }) => {
-            return { name, isOne, isByReference, run }
-          })
-        }),
-    ...(parts > 1 ? { parts } : {})
-  }
-  return Array.from({ length: parts }, (_, part) => {
-    const first = part * JOB_TASKS_MAX
-    const own = inputs.slice(first, first + JOB_TASKS_MAX)
-    const plain = stages?.map(({ from, to, after }) => ({ from, to, after }))
-    const one = [{ from: 0, to: own.length, after: [] }]
-    return { id, part, first, stages: plain ?? one, policy, spec, inputs: own }
-  })
 }
 
 function infoOf(id: string, parts: readonly JobSummary[]): JobInfo {

@@ -7,7 +7,7 @@ import { encodeValue } from '../../executor/values.ts'
 import type { CallOptions } from '../../shard/shards.ts'
 import { inputFiles, type FileRef, type ListedFiles } from './input-files.ts'
 import type { MapInput, ReduceInput } from './map-reduce-task.ts'
-import type { JobRequest } from './jobs.ts'
+import type { JobRequest } from './job-request.ts'
 
 /** A map task reads about so much. */
 const SPLIT_BYTES: number = 4 * MIB

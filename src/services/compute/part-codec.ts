@@ -5,7 +5,7 @@ import { errorMessage, MeshError } from '../../base/errors.ts'
 import { KIB } from '../../base/units.ts'
 import type { JobPolicy } from '../../core/machine/job-policy.ts'
 import type { Stage } from '../../core/machine/job-records.ts'
-import type { PartRequest } from './jobs.ts'
+import type { PartRequest } from './job-request.ts'
 import { encodeManifest, readManifestHeader } from './manifest.ts'
 import { decodeSpec, encodeSpec } from './spec.ts'
 
