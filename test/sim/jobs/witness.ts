@@ -180,6 +180,7 @@ export class Witness {
       const name = `task ${task} of ${id}`
       if (later === undefined) throw new Violation('NoneLost', `${name} is forgotten`)
       demand('AttemptsGrow', later.granted >= record.granted, `${name} counts attempts backwards`)
+      checkFence(name, after.view.job.policy.isPure, { before: record, later })
       if (record.state === 'done') demand('CommitOnce', isEqual(record, later), `${name} changed`)
       else if (record.state === 'failed') {
         const may = later.state === 'failed' || isMended
@@ -196,6 +197,19 @@ function checkInvariants(state: OrderedReads, what: string): void {
   } catch (error) {
     throw new Violation('Machine', `${what}: ${String(error)}`)
   }
+}
+
+/** What became of an attempt that was over counts for nothing, but for a result that may be late. */
+function checkFence(
+  name: string,
+  isPure: boolean,
+  { before, later }: { readonly before: TaskRecord; readonly later: TaskRecord }
+): void {
+  const { attempt, state } = later
+  if (attempt === before.attempt || attempt > before.granted) return
+  const isLive = before.holders.some((holder) => holder.attempt === attempt)
+  const may = isLive || attempt === 0 || (isPure && state === 'done')
+  demand('Fenced', may, `${name}: attempt ${attempt} was over, and was taken as ${state}`)
 }
 
 function isEqual(a: TaskRecord, b: TaskRecord): boolean {
