@@ -6,7 +6,6 @@
 import { compareText } from '../../base/ids.ts'
 import type { Random } from '../../base/random.ts'
 import { SECOND_MS } from '../../base/units.ts'
-import type { Shares } from './shares.ts'
 
 /** So long without anybody is worth a step of priority. */
 const AGEING_MS: number = 30 * SECOND_MS
@@ -17,7 +16,8 @@ export type Candidate = {
   readonly space: string
   /** 0 to 9; higher goes first. */
   readonly priority: number
-  readonly submitter: string
+  /** Slot-time that its submitter had of the worker lately, over their weight; the least goes first. */
+  readonly usedMs: number
   /** Since somebody was granted tasks of it, as far as is known. */
   readonly waitedMs: number
   /** Tasks that could be granted now, about. */
@@ -31,16 +31,27 @@ export function effectivePriority({ priority, waitedMs }: Candidate): number {
   return priority + Math.floor(Math.max(0, waitedMs) / AGEING_MS)
 }
 
+/** @returns that of which the next task begins: by priority, then the submitter who had least */
+export function nextToBegin<Job extends Pick<Candidate, 'priority' | 'usedMs'>>(
+  jobs: readonly Job[]
+): Job | undefined {
+  const [first] = best(
+    best(jobs, ({ priority }) => priority),
+    ({ usedMs }) => -usedMs
+  )
+  return first
+}
+
 /** @returns the job to ask for tasks; undefined when there is none. Same random, same job. */
 export function chooseJob<Job extends Candidate>(
   candidates: readonly Job[],
-  { shares, nowMs, random }: { shares: Shares; nowMs: number; random: Random }
+  random: Random
 ): Job | undefined {
   const ready = candidates
     .filter(({ readyCount }) => readyCount > 0)
     .toSorted((a, b) => compareText(a.space, b.space))
   const urgent = best(ready, effectivePriority)
-  const fair = best(urgent, ({ submitter }) => -shares.of(submitter, nowMs))
+  const fair = best(urgent, ({ usedMs }) => -usedMs)
   const near = best(fair, ({ localInputs }) => localInputs)
   const one = near[random.below(Math.max(1, near.length))]
   const other = near[random.below(Math.max(1, near.length))]

@@ -20,19 +20,20 @@ export class Shares {
     this.#weights = weights
   }
 
-  /**
-   * Notes what a submitter's tasks used, or will by an estimate that is set right later: then it may
-   * be below 0.
-   */
+  /** Notes what a submitter's tasks used. */
   charge(submitter: string, slotMs: number, nowMs: number): void {
     const before = this.#decayed(submitter, nowMs)
-    this.#uses.set(submitter, { slotMs: Math.max(0, before + slotMs), atMs: nowMs })
+    this.#uses.set(submitter, { slotMs: before + slotMs, atMs: nowMs })
     if (this.#uses.size > SUBMITTERS_MAX) this.#forgetOne(nowMs)
   }
 
-  /** @returns slot-time that counts now, over the submitter's weight: the least goes first */
-  of(submitter: string, nowMs: number): number {
-    return this.#decayed(submitter, nowMs) / (this.#weights.get(submitter) ?? 1)
+  /**
+   * @param underWayMs what they will use besides, as far as is known
+   * @returns slot-time that counts now, over the submitter's weight: the least goes first
+   */
+  of(submitter: string, nowMs: number, underWayMs = 0): number {
+    const usedMs = this.#decayed(submitter, nowMs) + underWayMs
+    return usedMs / (this.#weights.get(submitter) ?? 1)
   }
 
   #decayed(submitter: string, nowMs: number): number {

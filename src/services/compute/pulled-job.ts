@@ -40,6 +40,7 @@ export type JobAbout = {
   readonly stages: readonly Stage[]
   readonly spec: JobSpec
   readonly submitter: string
+  readonly priority: number
 }
 
 export type PulledEvents = {

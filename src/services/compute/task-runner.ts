@@ -2,6 +2,7 @@
 // runs, whoever wants it run.
 
 import type { PeerId } from '../../base/ids.ts'
+import { Shares } from '../../core/jobs/shares.ts'
 import { lacks, type Free, type Lack, type Offer } from '../../core/jobs/requirements.ts'
 import type { Dependency, Executor, WorkResult } from '../../executor/executor.ts'
 import type { JobSpec } from './spec.ts'
@@ -39,7 +40,15 @@ export type Assignment = {
 
 export type Ran = { readonly result: WorkResult; readonly logs: string }
 
-type Running = { readonly submitter: string; readonly sinceMs: number; log: string }
+type Running = {
+  readonly submitter: string
+  /** Slots that it has. */
+  readonly slots: number
+  readonly sinceMs: number
+  /** How long such tasks take, about. */
+  readonly estimateMs: number
+  log: string
+}
 
 export class TaskRunner {
   readonly offer: Offer
@@ -49,6 +58,7 @@ export class TaskRunner {
   readonly #listeners = new Set<() => void>()
   readonly #running = new Map<string, Running>()
   readonly #estimates = new Map<string, number>()
+  readonly #shares = new Shares()
   readonly #trials: Trials
   #free: Free
   #isStopped = false
@@ -103,6 +113,20 @@ export class TaskRunner {
     return this.#estimates.get(kindOf(spec))
   }
 
+  /**
+   * Slot-time that a submitter had of this node lately, over their weight.
+   *
+   * @param expectedMs what they will have of it soon besides what runs
+   */
+  usedMs(submitter: string, expectedMs: number): number {
+    const nowMs = this.#nowMs()
+    let underWayMs = expectedMs
+    for (const { submitter: whose, slots, sinceMs, estimateMs } of this.#running.values()) {
+      if (whose === submitter) underWayMs += slots * Math.max(estimateMs, nowMs - sinceMs)
+    }
+    return this.#shares.of(submitter, nowMs, underWayMs)
+  }
+
   /** What a task that runs here has printed; undefined when it doesn't. */
   logsOf(id: string): string | undefined {
     return this.#running.get(id)?.log
@@ -130,8 +154,8 @@ export class TaskRunner {
     options: { signal: AbortSignal; onProgress?: (value: Uint8Array) => void }
   ): Promise<Ran> | undefined {
     const { id, spec, submitter, isOnTrial = false, isNested = false } = assignment
-    const estimateMs = this.estimateMs(spec) ?? Infinity
-    const { share = 1 } = SHARES.find(({ belowMs }) => estimateMs < belowMs) ?? {}
+    const estimateMs = this.estimateMs(spec)
+    const { share = 1 } = SHARES.find(({ belowMs }) => (estimateMs ?? Infinity) < belowMs) ?? {}
     if (this.#isStopped || this.#running.has(id)) return undefined
     const isAlone = this.#running.size === 0
     const may = isOnTrial ? this.#trials.mayBegin(id, isAlone) : isNested || !this.isHeld
@@ -139,7 +163,14 @@ export class TaskRunner {
     const taken = takenBy(spec, share)
     if (!hasRoom(this.#free, taken)) return undefined
     this.#free = difference(this.#free, taken)
-    const running = { submitter, sinceMs: this.#nowMs(), log: '' }
+    const slots = spec.requirements.cpuMilli / 1_000
+    const running = {
+      submitter,
+      slots,
+      sinceMs: this.#nowMs(),
+      estimateMs: estimateMs ?? 0,
+      log: ''
+    }
     this.#running.set(id, running)
     if (isOnTrial) this.#trials.begun(id)
     return this.#run(assignment, running, options).finally(() => {
@@ -157,14 +188,22 @@ export class TaskRunner {
   ): Promise<Ran> {
     const { code, task, limits } = spec
     const work = { id, code, exportName: task, input, after, limits, fencingToken }
-    const result = await this.#executor.run(work, {
-      ...options,
-      onLog: (line) => {
-        running.log = `${running.log}${line}\n`.slice(-LOG_LENGTH_MAX)
-      }
-    })
-    if (result.kind === 'done') this.#noteDuration(spec, result.durationMs)
-    return { result, logs: running.log }
+    let usedMs: number | undefined
+    try {
+      const result = await this.#executor.run(work, {
+        ...options,
+        onLog: (line) => {
+          running.log = `${running.log}${line}\n`.slice(-LOG_LENGTH_MAX)
+        }
+      })
+      if (result.kind !== 'lost') usedMs = result.durationMs
+      if (result.kind === 'done') this.#noteDuration(spec, result.durationMs)
+      return { result, logs: running.log }
+    } finally {
+      const { submitter, slots, sinceMs } = running
+      const nowMs = this.#nowMs()
+      this.#shares.charge(submitter, slots * (usedMs ?? nowMs - sinceMs), nowMs)
+    }
   }
 
   #noteDuration(spec: JobSpec, durationMs: number): void {

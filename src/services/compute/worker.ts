@@ -5,9 +5,8 @@ import type { Clock, Timer } from '../../base/clock.ts'
 import { errorMessage, isMeshError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import { SECOND_MS } from '../../base/units.ts'
-import { chooseJob } from '../../core/jobs/choose-job.ts'
+import { chooseJob, nextToBegin } from '../../core/jobs/choose-job.ts'
 import { grantSize } from '../../core/jobs/grant-size.ts'
-import { Shares } from '../../core/jobs/shares.ts'
 import type { JobBoard, OpenCandidate } from './job-board.ts'
 import type { KnownJob } from './known-job.ts'
 import { PulledJob, type PulledComponents } from './pulled-job.ts'
@@ -35,7 +34,6 @@ export class Worker {
   readonly #shareOf: () => { speed: number; speedSum: number }
   readonly #pulled = new Map<string, PulledJob>()
   readonly #troubles: Troubles
-  readonly #shares = new Shares()
   /** How long a pull took lately. */
   #pullMs = 0
   /** Jobs of which tasks are being pulled, since when. */
@@ -116,11 +114,25 @@ export class Worker {
 
   #turn(): void {
     const { board, runner } = this.#components
-    for (const job of this.#pulled.values()) while (job.startNext());
+    this.#beginSome()
     board.setRoom(runner.free.cpuMilli > 0)
     if (!this.#mayPull()) return
     const candidate = this.#choose()
     if (candidate !== undefined) void this.#pull(candidate)
+  }
+
+  /** What is here begins as far as there is room, so that submitters get the same. */
+  #beginSome(): void {
+    const { runner } = this.#components
+    const waiting = new Set([...this.#pulled.values()].filter(({ queued }) => queued > 0))
+    while (waiting.size > 0) {
+      const views = Array.from(waiting, (job) => {
+        const { priority, submitter } = job.about
+        return { job, priority, usedMs: waiting.size > 1 ? runner.usedMs(submitter, 0) : 0 }
+      })
+      const { job } = nextToBegin(views) as (typeof views)[number]
+      if (!job.startNext()) waiting.delete(job)
+    }
   }
 
   /** One at a time, for what it brings decides about the next; but not all wait for one shard. */
@@ -146,10 +158,11 @@ export class Worker {
       const { job, readyCount, waitedMs } = candidate
       const { priority, submitter } = job.policy
       const localInputs = this.#pulled.has(job.name) ? 1 : 0
-      const about = { priority, submitter, waitedMs, readyCount, localInputs }
+      const usedMs = this.#usedMs(submitter)
+      const about = { priority, usedMs, waitedMs, readyCount, localInputs }
       return { ...about, candidate, space: job.name }
     })
-    return chooseJob(views, { shares: this.#shares, nowMs, random })?.candidate
+    return chooseJob(views, random)?.candidate
   }
 
   /** Whether all tasks of jobs that are here will soon have ended: half of what runs is done. */
@@ -179,7 +192,9 @@ export class Worker {
       const result = await job.pull(limit, true)
       this.#pullMs += (clock.monotonicMs() - sinceMs - this.#pullMs) / 8
       board.granted(known, result)
-      if (result.tasks.length > 0) this.#noteUse(known, result.tasks.length, job)
+      process.stderr.write(
+        `G ${Date.now()} ${process.env['HOME']?.slice(-12)} took ${Math.round(clock.monotonicMs() - sinceMs)} limit ${limit} got ${result.tasks.map((t) => `${t.task}${t.isSpeculative ? 's' : ''}`).join(',')} ready ${result.readyCount} next ${result.nextReadyMs} here ${job.queued}+${job.running}\n`
+      )
     } catch (error) {
       if (isMeshError(error, 'not-found')) board.forget(name)
       else board.refused(name)
@@ -191,9 +206,13 @@ export class Worker {
     }
   }
 
-  #noteUse({ policy, medianMs }: KnownJob, count: number, job: PulledJob): void {
-    const usedMs = count * Math.max(1, job.estimateMs ?? medianMs ?? 1)
-    this.#shares.charge(policy.submitter, usedMs, this.#components.clock.monotonicMs())
+  /** Slot-time that a submitter had of this node lately, and will have by what waits here. */
+  #usedMs(submitter: string): number {
+    const queuedMs = [...this.#pulled.values()].reduce((sum, { about, queued, estimateMs = 0 }) => {
+      const slots = about.spec.requirements.cpuMilli / 1_000
+      return about.submitter === submitter ? sum + queued * slots * estimateMs : sum
+    }, 0)
+    return this.#components.runner.usedMs(submitter, queuedMs)
   }
 
   #pulledJob(known: KnownJob): PulledJob {
@@ -201,7 +220,8 @@ export class Worker {
     if (there !== undefined) return there
     const { clock, log } = this.#components
     const { name, id, space, spec, stages, policy } = known
-    const about = { name, id, space, spec, stages, submitter: policy.submitter }
+    const { submitter, priority } = policy
+    const about = { name, id, space, spec, stages, submitter, priority }
     const job = new PulledJob(this.#components, about, {
       onChanged: () => this.#turnSoon(),
       onWell: () => this.#troubles.end(name),

@@ -67,13 +67,13 @@ export class VirtualWorkers {
     const views = this.jobs.map((job) => ({
       job,
       space: job.space,
-      submitter: job.submitter,
+      usedMs: worker.shares.of(job.submitter, nowMs),
       priority: job.priority,
       waitedMs: nowMs - (this.#granted.get(job.space) ?? 0),
       readyCount: job.left.length,
       localInputs: 0
     }))
-    const choice = chooseJob(views, { shares: worker.shares, nowMs, random: this.#random })
+    const choice = chooseJob(views, this.#random)
     if (choice === undefined) return false
     const { job } = choice
     this.#granted.set(job.space, nowMs)

@@ -1,4 +1,5 @@
-// A task on trial runs alone, though neither it nor others wait for that for ever.
+// What runs here, and who had how much of it. A task on trial runs alone, though neither it nor others
+// wait for that for ever.
 
 import { describe, expect, it } from 'vitest'
 import { MIB } from '../../../src/base/units.ts'
@@ -41,7 +42,11 @@ class Runs {
   }
 
   /** @returns whether it has begun */
-  begin(id: string, durationMs: number, more: { isOnTrial?: true; isNested?: true } = {}): boolean {
+  begin(
+    id: string,
+    durationMs: number,
+    more: { isOnTrial?: true; isNested?: true; submitter?: string } = {}
+  ): boolean {
     this.#durations.set(id, durationMs)
     const about = { id, spec: SPEC, submitter: '', input: new Uint8Array(), fencingToken: 1 }
     return this.runner.tryRun({ ...about, ...more }, { signal }) !== undefined
@@ -94,5 +99,31 @@ describe('a task on trial', () => {
     await runs.clock.advance(1_001)
     expect(runs.runner.isHeld).toBe(false)
     expect(runs.begin('two', 10)).toBe(true)
+  })
+})
+
+describe('what submitters use of a node', () => {
+  it('is what their tasks took, and of those that run what they will take at least', async () => {
+    const runs = new Runs()
+    const used = (submitter: string): number => runs.runner.usedMs(submitter, 0)
+    runs.begin('a', 1_000, { submitter: 'ann' })
+    await runs.clock.advance(400)
+    expect([used('ann'), used('bob')]).toEqual([400, 0])
+    await runs.clock.advance(600)
+    expect(used('ann')).toBe(1_000)
+    // Such tasks take a second, as far as is known; this one takes longer.
+    runs.begin('b', 3_000, { submitter: 'bob' })
+    expect(used('bob')).toBe(1_000)
+    await runs.clock.advance(2_000)
+    expect(used('bob')).toBe(2_000)
+    expect(runs.runner.usedMs('bob', 500)).toBe(2_500)
+    await runs.clock.advance(1_000)
+    expect(used('bob')).toBe(3_000)
+    // Short ones count as short.
+    for (let number = 0; number < 100; number++) {
+      runs.begin(`c${number}`, 0.01, { submitter: 'cat' })
+      await runs.clock.advance(1)
+    }
+    expect(used('cat')).toBeCloseTo(1, 3)
   })
 })
