@@ -1,9 +1,11 @@
-// Addresses as people give them.
+// Addresses as people give them, and as libp2p does.
 
-import { multiaddr } from '@multiformats/multiaddr'
+import type { PeerId as Libp2pPeerId } from '@libp2p/interface'
+import { multiaddr, type Multiaddr } from '@multiformats/multiaddr'
 import { errorMessage, MeshError } from '../../base/errors.ts'
-import { ADDRESS_LENGTH_MAX } from '../../base/limits.ts'
-import type { Address } from '../network.ts'
+import { peerId } from '../../base/ids.ts'
+import { ADDRESS_COUNT_MAX, ADDRESS_LENGTH_MAX } from '../../base/limits.ts'
+import type { Address, FoundPeer } from '../network.ts'
 
 /** @throws invalid-argument unless `text` is a multiaddr that this node can dial or listen on. */
 export function parseAddress(text: string): Address {
@@ -22,4 +24,11 @@ export function parseAddress(text: string): Address {
       { cause: error }
     )
   }
+}
+
+/** @returns a peer as libp2p names it, at addresses that don't name it again */
+export function found(id: Libp2pPeerId, multiaddrs: readonly Multiaddr[]): FoundPeer {
+  const suffix = `/p2p/${id.toString()}`
+  const addresses = multiaddrs.map((address) => address.toString().replace(suffix, ''))
+  return { peer: peerId(id.toString()), addresses: addresses.slice(0, ADDRESS_COUNT_MAX) }
 }

@@ -67,12 +67,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
       addressDialTimeout: 2 * SECOND_MS, // 6 s: a dead address of a moved peer stalls a dial.
       dialTimeout: 10 * SECOND_MS
     },
-    connectionMonitor: {
-      // A connection that carries nothing is given up: TCP would try ever more seldom, and be back late
-      // by as long as the line was cut.
-      pingInterval: 3 * SECOND_MS,
-      pingTimeout: { minTimeout: 1_500, maxTimeout: 3 * SECOND_MS }
-    },
+    connectionMonitor: { enabled: false }, // See SilenceWatch.
     // An hour and six: the addresses of connected peers would vanish from under the mesh.
     peerStore: { maxAddressAge: 30 * DAY_MS, maxPeerAge: 30 * DAY_MS },
     ...(options.mdns && mesh !== undefined

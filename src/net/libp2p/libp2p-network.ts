@@ -2,7 +2,7 @@
 // that knows libp2p.
 
 import { peerIdFromString } from '@libp2p/peer-id'
-import type { Connection, PeerId as Libp2pPeerId, Stream } from '@libp2p/interface'
+import type { Connection, PeerId as Libp2pPeerId, PeerInfo, Stream } from '@libp2p/interface'
 import { multiaddr, type Multiaddr } from '@multiformats/multiaddr'
 import { CID } from 'multiformats/cid'
 import { create as createDigest } from 'multiformats/hashes/digest'
@@ -27,8 +27,9 @@ import type {
 import { firstConnection } from '../first-connection.ts'
 import { Rpc } from '../rpc.ts'
 import { Libp2pFrameStream, streamError } from './frame-stream.ts'
-import { parseAddress } from './address.ts'
+import { found, parseAddress } from './address.ts'
 import { createHost, type Host, type HostOptions } from './host.ts'
+import { SilenceWatch } from './silence-watch.ts'
 
 const SHA2_256 = 0x12
 const RAW = 0x55
@@ -48,6 +49,7 @@ class Libp2pNetwork implements Network {
   readonly peerId: PeerId
   readonly #host: Host
   readonly #rpc: Rpc
+  readonly #silence: SilenceWatch
   readonly #clock: Clock
   readonly #log: Logger
   readonly #rendezvous: CID | undefined
@@ -63,6 +65,7 @@ class Libp2pNetwork implements Network {
       const digest = createHash('sha256').update(`atoll mesh ${options.mesh}`).digest()
       this.#rendezvous = CID.createV1(RAW, createDigest(SHA2_256, digest))
     }
+    this.#silence = new SilenceWatch(components.clock, () => host.getConnections())
     this.#rpc = new Rpc({
       clock: components.clock,
       log: components.log,
@@ -71,6 +74,7 @@ class Libp2pNetwork implements Network {
         const stream = await connection.newStream(protocol, { signal }).catch((error: unknown) => {
           throw streamError(error, peer, protocol)
         })
+        this.#silence.follow(stream, connection)
         return new Libp2pFrameStream({ stream, clock: this.#clock }, { frameBytesMax })
       }
     })
@@ -79,6 +83,7 @@ class Libp2pNetwork implements Network {
   async start(): Promise<void> {
     for (const [protocol, options] of this.#rpc.protocols()) {
       const accept = (stream: Stream, connection: Connection): void => {
+        this.#silence.follow(stream, connection)
         const frames = new Libp2pFrameStream({ stream, clock: this.#clock }, options)
         this.#rpc.accept(peerId(connection.remotePeer.toString()), protocol, frames)
       }
@@ -92,9 +97,11 @@ class Libp2pNetwork implements Network {
     } catch (error) {
       throw new MeshError('unreachable', `Cannot listen: ${errorMessage(error)}`, { cause: error })
     }
+    this.#silence.start()
   }
 
   async stop(): Promise<void> {
+    this.#silence.stop()
     this.#rpc.stop()
     for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe()
     await this.#host.stop()
@@ -221,9 +228,8 @@ class Libp2pNetwork implements Network {
   }
 
   onDiscovered(listener: (found: FoundPeer) => void): Unsubscribe {
-    const onPeer = (event: CustomEvent<{ id: Libp2pPeerId; multiaddrs: Multiaddr[] }>): void => {
-      listener(found(event.detail.id, event.detail.multiaddrs))
-    }
+    const onPeer = ({ detail }: CustomEvent<PeerInfo>): void =>
+      listener(found(detail.id, detail.multiaddrs))
     this.#host.addEventListener('peer:discovery', onPeer)
     return () => this.#host.removeEventListener('peer:discovery', onPeer)
   }
@@ -291,10 +297,4 @@ class Libp2pNetwork implements Network {
       })
     }
   }
-}
-
-function found(id: Libp2pPeerId, multiaddrs: readonly Multiaddr[]): FoundPeer {
-  const suffix = `/p2p/${id.toString()}`
-  const addresses = multiaddrs.map((address) => address.toString().replace(suffix, ''))
-  return { peer: peerId(id.toString()), addresses: addresses.slice(0, ADDRESS_COUNT_MAX) }
 }
