@@ -36,6 +36,9 @@ export class MemberDriver {
   readonly #topic: string
   readonly #unsubscribe: Unsubscribe[] = []
   #tickTimer: Timer | undefined
+  /** When the last tick of the core was due, and how many to come are known to do nothing. */
+  #tickedMs = 0
+  #quietTicks = 0
   #joinTimer: Timer | undefined
   #running = false
 
@@ -63,6 +66,7 @@ export class MemberDriver {
       network.onDisconnected((peer) => this.step({ kind: 'disconnected', peer })),
       network.subscribe(this.#topic, (data, from) => this.#onGossip(data, from))
     )
+    this.#tickedMs = this.#components.clock.monotonicMs()
     this.#tickLater()
   }
 
@@ -74,8 +78,10 @@ export class MemberDriver {
   }
 
   step(input: MembershipInput): void {
+    this.#tickQuietly()
     this.core.step(input)
     this.#act()
+    if (this.#running && this.core.quietTicks !== this.#quietTicks) this.#tickLater()
   }
 
   /** Asks a peer for its table, again until somebody has answered. */
@@ -110,12 +116,29 @@ export class MemberDriver {
     }
   }
 
+  /** Wakes up for the next tick that does something. */
   #tickLater(): void {
-    this.#tickTimer = this.#components.clock.after(TICK_MS, () => {
+    const { clock } = this.#components
+    this.#tickTimer?.cancel()
+    this.#quietTicks = this.core.quietTicks
+    const dueMs = this.#tickedMs + (this.#quietTicks + 1) * TICK_MS
+    this.#tickTimer = clock.after(Math.max(0, dueMs - clock.monotonicMs()), () => {
+      for (; this.#quietTicks > 0; this.#quietTicks--) this.core.tick()
+      // Time in which nothing ran isn't made up for: others may have answered all the while.
+      this.#tickedMs = clock.monotonicMs()
       this.core.tick()
       this.#act()
       if (this.#running) this.#tickLater()
     })
+  }
+
+  /** Ticks that did nothing, as far as they have passed. */
+  #tickQuietly(): void {
+    const passedMs = this.#components.clock.monotonicMs() - this.#tickedMs
+    const ticks = Math.min(this.#quietTicks, Math.floor(passedMs / TICK_MS))
+    for (let count = ticks; count > 0; count--) this.core.tick()
+    this.#quietTicks -= ticks
+    this.#tickedMs += ticks * TICK_MS
   }
 
   #onGossip(data: Uint8Array, from: PeerId): void {

@@ -91,6 +91,17 @@ export class Membership {
   }
 
   /**
+   * How many of the ticks to come do nothing, unless something happens before: a driver may call
+   * those late, all at once.
+   */
+  get quietTicks(): number {
+    const { news, suspicions, table, own, isOut } = this.#opinions
+    const isBusy = this.#prober.running.length + this.#relays.size + suspicions.size + news.size > 0
+    if (isBusy || isOut || table.count('dead') > 0 || own.state !== 'alive') return 0
+    return Math.max(0, this.#schedule.nextTick - this.#tick - 1)
+  }
+
+  /**
    * Something has happened. Nothing that comes from another node makes this throw.
    *
    * @throws invalid-argument for an `update-self` that others would refuse.

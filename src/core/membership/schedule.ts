@@ -22,6 +22,11 @@ export class Schedule {
     this.#nextRetry = 1 + random.below(config.retryDeadTicks)
   }
 
+  /** The next tick at which something is due that isn't for news alone. */
+  get nextTick(): number {
+    return Math.min(this.#nextProbe, this.#nextSync, this.#nextRetry)
+  }
+
   /** A sick node probes less often (Lifeguard's local health aware probe). */
   isProbeDue(tick: number, health: LocalHealth): boolean {
     if (tick < this.#nextProbe) return false

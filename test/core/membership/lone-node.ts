@@ -59,8 +59,12 @@ export class LoneNode {
 
   tick(count = 1): void {
     for (; count > 0; count--) {
+      const isQuiet = this.machine.quietTicks > 0
+      const told = [this.sent.length, this.events.length]
       this.machine.tick()
       this.#take()
+      if (isQuiet && String(told) !== String([this.sent.length, this.events.length]))
+        throw new Error('a tick that was said to do nothing did something')
     }
   }
 

@@ -26,6 +26,22 @@ test('tick() probes every member once per round', () => {
   expect(new Set(rounds.map(String)).size).toBeGreaterThan(1)
 })
 
+test('quietTicks says how long nothing is due, and that a probe runs', () => {
+  const node = new LoneNode({ peers: PEERS })
+  node.tickUntilSent('ping')
+  const [{ to, message }] = node.sentOf('ping') as [ReturnType<typeof node.sentOf<'ping'>>[0]]
+  expect(node.machine.quietTicks).toBe(0)
+  node.hear(to, { kind: 'ack', seq: message.seq, updates: [] })
+  node.clear()
+
+  const { quietTicks } = node.machine
+  expect(quietTicks).toBe(9)
+  node.tick(quietTicks)
+  expect(node.sent).toEqual([])
+  node.tick()
+  expect(node.sentOf('ping')).toHaveLength(1)
+})
+
 test('step() answers a ping with an ack of the same number', () => {
   const node = new LoneNode({ peers: PEERS })
 
