@@ -6,6 +6,7 @@ import type { Offer } from '../core/jobs/requirements.ts'
 import type { ClientSource } from '../executor/process/messages.ts'
 import { ProcessExecutor } from '../executor/process/process-executor.ts'
 import type { Mesh } from '../mesh/mesh.ts'
+import type { LedShard } from '../services/compute/job-keeper.ts'
 import { NodeCompute } from '../services/compute/node-compute.ts'
 import type { Files } from '../services/files/files.ts'
 import { readAll } from '../services/files/read-all.ts'
@@ -29,9 +30,9 @@ export function workOf(
 ): NodeCompute {
   const { setup, mesh, files, shardLayer } = about
   const { host, router } = shardLayer
-  const ledShards = (): number[] =>
-    [...host.replicas()].flatMap(({ isLeader, group }) =>
-      isLeader && group > 0 ? [group - 1] : []
+  const ledShards = (): LedShard[] =>
+    [...host.replicas()].flatMap(({ isLeader, group, applied: { index } }) =>
+      isLeader && group > 0 ? [{ shard: group - 1, index }] : []
     )
   return new NodeCompute(
     { ...components, mesh, files, shards: router, ledShards },

@@ -31,14 +31,19 @@ export type JobKeeperComponents = {
   readonly log: Logger
   readonly board: JobBoard
   /** Shards of which this node leads the group. */
-  readonly ledShards: () => readonly number[]
+  readonly ledShards: () => readonly LedShard[]
 }
+
+/** A shard, from 0, and how much of its log is applied here. */
+export type LedShard = { readonly shard: number; readonly index: number }
 
 export class JobKeeper {
   readonly #components: JobKeeperComponents
   readonly #stopping = new AbortController()
   /** Open jobs of the led shards, as they were at the last look. */
   #seen = new Map<string, JobOffer>()
+  /** How much of its log a shard had applied when it had no open job: while it is so, it has none. */
+  readonly #without = new Map<number, number>()
   #unsubscribe: Unsubscribe | undefined
   #sweep: Timer | undefined
   #running: Promise<unknown> = Promise.resolve()
@@ -100,14 +105,19 @@ export class JobKeeper {
   async *#openJobs(): AsyncGenerator<OpenJob> {
     const { shards, ledShards } = this.#components
     const options = { signal: this.#stopping.signal, isStale: true }
-    for (const shard of ledShards()) {
+    for (const { shard, index } of ledShards()) {
+      if (this.#without.get(shard) === index) continue
       let after: Uint8Array | undefined
+      let count = 0
       do {
         const args = { after, limit: JOB_PAGE_MAX }
         const page = (await shards.query({ shard }, JOB_OPEN, args, options)).result
         yield* page.jobs
+        count += page.jobs.length
         after = page.next?.slice()
       } while (after !== undefined)
+      if (count === 0) this.#without.set(shard, index)
+      else this.#without.delete(shard)
     }
   }
 
@@ -140,7 +150,7 @@ export class JobKeeper {
   async #removeOld(): Promise<void> {
     const { shards, ledShards } = this.#components
     const { signal } = this.#stopping
-    for (const shard of ledShards()) {
+    for (const { shard } of ledShards()) {
       let after: Uint8Array | undefined
       do {
         const args = { after, limit: JOB_PAGE_MAX }

@@ -18,7 +18,7 @@ import { Ephemeral } from './ephemeral.ts'
 import { explainJob, type Explanation } from './explain.ts'
 import { JobBoard } from './job-board.ts'
 import { JobInputs } from './job-inputs.ts'
-import { JobKeeper } from './job-keeper.ts'
+import { JobKeeper, type LedShard } from './job-keeper.ts'
 import { JobPeers } from './job-peers.ts'
 import { Jobs, NodeSubmitter } from './jobs.ts'
 import { TaskRunner } from './task-runner.ts'
@@ -34,7 +34,7 @@ export type NodeComputeComponents = {
   readonly random: Random
   readonly log: Logger
   /** Shards of which this node leads the group. */
-  readonly ledShards: () => readonly number[]
+  readonly ledShards: () => readonly LedShard[]
 }
 
 export type NodeComputeOptions = {
