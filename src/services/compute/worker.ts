@@ -192,9 +192,6 @@ export class Worker {
       const result = await job.pull(limit, true)
       this.#pullMs += (clock.monotonicMs() - sinceMs - this.#pullMs) / 8
       board.granted(known, result)
-      process.stderr.write(
-        `G ${Date.now()} ${process.env['HOME']?.slice(-12)} took ${Math.round(clock.monotonicMs() - sinceMs)} limit ${limit} got ${result.tasks.map((t) => `${t.task}${t.isSpeculative ? 's' : ''}`).join(',')} ready ${result.readyCount} next ${result.nextReadyMs} here ${job.queued}+${job.running}\n`
-      )
     } catch (error) {
       if (isMeshError(error, 'not-found')) board.forget(name)
       else board.refused(name)
