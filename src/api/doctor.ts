@@ -4,6 +4,8 @@ import type { Node } from '../node/node.ts'
 import type { GroupStatus } from '../node/shard-groups.ts'
 import type { NodeStatus } from '../node/status.ts'
 import { formatBytes } from '../base/units.ts'
+import { generationOrdinal } from '../core/groups/roster.ts'
+import { nameOf } from '../shard/refound.ts'
 import { listed } from './listed.ts'
 
 export type Finding = {
@@ -23,6 +25,7 @@ export async function diagnose(node: Node): Promise<{ ok: boolean; findings: Fin
     versionFinding(),
     ...meshFindings(status),
     shardsFinding(groups),
+    ...setAsideFinding(node),
     ...storeFindings(node, status),
     ...processFindings(status)
   ]
@@ -78,6 +81,18 @@ function shardsFinding(groups: readonly GroupStatus[]): Finding {
     `${names} can't be read or written until a majority of their members answers; bring those back. ` +
     'When they are lost for good: atoll recover'
   return { check, ok: false, text: `${text}; ${advice}` }
+}
+
+function setAsideFinding(node: Node): Finding[] {
+  const setAside = node.shardLayer.setAside()
+  if (setAside.length === 0) return []
+  const names = listed(
+    setAside.map(({ group, generation, index }) => {
+      return `${nameOf(group)} up to entry ${index} of generation ${generationOrdinal(generation)}`
+    })
+  )
+  const text = `kept here since it was recovered from others: ${names}`
+  return [{ check: 'set aside', ok: true, text }]
 }
 
 function storeFindings(node: Node, { members, shards }: NodeStatus): Finding[] {

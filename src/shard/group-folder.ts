@@ -12,6 +12,7 @@ import type { GroupWrite, LogStore } from '../storage/log-store.ts'
 import type { StateStore } from '../storage/state-store.ts'
 import { AppliedState } from './applied-state.ts'
 import { decodeReplicaNote, encodeReplicaNote, type ReplicaNote } from './replica-note.ts'
+import { setAside } from './set-aside.ts'
 
 /** A replica of a group: no other one is ever called so. */
 export type ReplicaName = { readonly replica: ReplicaId; readonly generation: number }
@@ -113,7 +114,7 @@ export class GroupFolder {
     const isOver = before === undefined || this.#parts.logStore.group(group).isRemoved()
     // The new one would take the log of the one before for its own.
     if (isOver) await this.#parts.stateStore.drop(group)
-    else await this.discard(group, before)
+    else await this.discard(group, before, name.generation > before.generation)
     this.#fresh.add(group)
     this.#names.set(group, name)
     return blankNote(name)
@@ -126,9 +127,14 @@ export class GroupFolder {
     return { ...write, remove: true, meta: encode(nameCodec, name).slice() }
   }
 
-  /** Nothing of the replica remains but that its id is used up. */
-  async discard(group: number, name: ReplicaName): Promise<void> {
-    const { logStore, stateStore } = this.#parts
+  /**
+   * Nothing of the replica remains but that its id is used up. Of one whose group was founded anew by
+   * others, what it had applied is set aside.
+   */
+  async discard(group: number, name: ReplicaName, isSuperseded = false): Promise<void> {
+    const { logStore, stateStore, logger } = this.#parts
+    const kept = isSuperseded ? await setAside({ stateStore, logStore }, group) : undefined
+    if (kept !== undefined) logger.warn('shard.set_aside', kept)
     this.#names.set(group, name)
     this.#fresh.delete(group)
     await logStore.write([{ group, remove: true, meta: encode(nameCodec, name).slice() }])

@@ -186,7 +186,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     const { code, message: reason } = error
     this.#parts.log.warn('shard.replica_failed', { group, replica: id, code, reason })
     const next = afterFailure(code)
-    if (next === 'discard') void this.#discard(group, replica)
+    if (next === 'discard') this.discard(replica)
     else if (next === 'reopen') this.#timers.after(REOPEN_MS, () => void this.#openReplica(group))
     else if (next === 'stop') this.#failure ??= error
   }
@@ -205,8 +205,17 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     })
   }
 
-  discard(replica: Replica): void {
-    void this.#discard(replica.group, replica)
+  /** Ends a replica for good; its id is never used again. */
+  discard(name: Pick<Replica, 'group' | 'id' | 'generation'>, isSuperseded = false): void {
+    const { group, id: replica, generation } = name
+    void this.#exclusively(group, async () => {
+      const present = this.#replicas.get(group)
+      // Another one may have taken its place.
+      if (present !== undefined && present.id !== replica) return
+      if (present !== undefined) this.#end(present, ended())
+      await this.#folder.discard(group, { replica, generation }, isSuperseded)
+      this.#parts.log.info('shard.replica_discarded', { group, replica })
+    })
   }
 
   // The host's own.
@@ -248,8 +257,8 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
       if (!isMeshError(error)) throw error
       this.#parts.log.warn('shard.replica_unusable', { group, reason: error.message })
       if (afterFailure(error.code) !== 'discard') return
-      const name = { id: note.replica, generation: note.roster.generation }
-      this.#timers.after(0, () => void this.#discard(group, name))
+      const name = { group, id: note.replica, generation: note.roster.generation }
+      this.#timers.after(0, () => this.discard(name))
     }
   }
 
@@ -260,19 +269,6 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     this.#replicas.delete(replica.group)
     this.#traffic.ended(replica.group)
     this.#changed(replica.group)
-  }
-
-  /** Ends a replica for good; its id is never used again. */
-  async #discard(group: number, name: Pick<Replica, 'id' | 'generation'>): Promise<void> {
-    await this.#exclusively(group, async () => {
-      const { id: replica, generation } = name
-      const present = this.#replicas.get(group)
-      // Another one may have taken its place.
-      if (present !== undefined && present.id !== replica) return
-      if (present !== undefined) this.#end(present, ended())
-      await this.#folder.discard(group, { replica, generation })
-      this.#parts.log.info('shard.replica_discarded', { group, replica })
-    })
   }
 
   /** One at a time for a group; what comes meanwhile comes again. */

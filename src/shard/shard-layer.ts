@@ -19,6 +19,7 @@ import { LeaderHints } from './leader-hints.ts'
 import { LogTrimmer, type Trimming } from './log-trimmer.ts'
 import { Reconciler } from './reconciler.ts'
 import { Router } from './router.ts'
+import { listSetAside, type SetAside } from './set-aside.ts'
 import { ShardServer } from './shard-server.ts'
 
 /** A node that stops gives the others so long to take its leaderships. */
@@ -145,6 +146,11 @@ export class ShardLayer {
   /** How many groups this node leads. */
   get ledCount(): number {
     return [...this.host.replicas()].filter(({ isLeader }) => isLeader).length
+  }
+
+  /** What is kept here of groups that others founded anew. */
+  setAside(): SetAside[] {
+    return listSetAside(this.#parts.stateStore)
   }
 
   /** Whether no group counts on this node any more, nor the layout. */

@@ -39,8 +39,8 @@ export type ReplicaKeeper = {
   lastOf(group: number): LastReplica | undefined
   /** A leader of the group counts this node as a member, under this name. */
   join(group: number, name: ReplicaName): void
-  /** The replica is no member any more. */
-  discard(replica: Replica): void
+  /** The replica is no member any more, or its group was founded anew by others. */
+  discard(replica: Replica, isSuperseded: boolean): void
 }
 
 export class Traffic {
@@ -148,7 +148,7 @@ export class Traffic {
     const known = this.#keeper.lastOf(group)
     // The group was founded anew without the sender.
     if (known !== undefined && generation < known.generation) {
-      return { ...name, replica: message.from }
+      return { ...name, replica: message.from, newest: known.generation }
     }
     const isNew = known === undefined || generation > known.generation || message.to > known.id
     if (isNew) {
@@ -169,10 +169,10 @@ export class Traffic {
     return undefined
   }
 
-  #onGone(peer: PeerId, { group, generation, replica: id }: GoneReplica): void {
+  #onGone(peer: PeerId, { group, generation, replica: id, newest = 0 }: GoneReplica): void {
     const replica = this.#keeper.replica(group)
     if (replica === undefined || generation < replica.generation) return
-    if (replica.id === id) this.#keeper.discard(replica)
+    if (replica.id === id) this.#keeper.discard(replica, newest > generation)
     else this.#places.noteDead(replica, id, peer)
   }
 

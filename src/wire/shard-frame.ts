@@ -38,6 +38,8 @@ export type GoneReplica = {
   readonly group: number
   readonly generation: number
   readonly replica: ReplicaId
+  /** Of the group as the sender knows it, when it was founded anew. */
+  readonly newest?: number
 }
 
 export type RaftFrame = {
@@ -85,11 +87,12 @@ export function encodeRaftFrame(frame: RaftFrame): Uint8Array {
   }
   writer.packed(4, beats.heartbeat)
   writer.packed(5, beats['heartbeat-response'])
-  for (const { group, generation, replica } of frame.gone) {
+  for (const { group, generation, replica, newest = 0 } of frame.gone) {
     const inner = new ProtoWriter(32)
     inner.uint(1, group)
     inner.uint(2, generation)
     inner.uint(3, replica)
+    inner.uint(4, newest)
     writer.present(6, inner.finish())
   }
   return writer.finish()
@@ -222,13 +225,15 @@ function readGone(bytes: Uint8Array): GoneReplica {
   let group = 0
   let generation = 0
   let replica = NO_REPLICA
+  let newest = 0
   for (const field of readFields(bytes, WHAT)) {
     if (field.field === 1) group = numberOf(field, WHAT, GROUP_MAX)
     else if (field.field === 2) generation = numberOf(field, WHAT, NUMBER_MAX)
     else if (field.field === 3) replica = numberOf(field, WHAT, NUMBER_MAX)
+    else if (field.field === 4) newest = numberOf(field, WHAT, NUMBER_MAX)
   }
   if (replica === NO_REPLICA) throw malformed(WHAT, `it names no replica of group ${group}`)
-  return { group, generation, replica }
+  return { group, generation, replica, ...(newest === 0 ? {} : { newest }) }
 }
 
 function toStoreId(bytes: Uint8Array): StoreId {

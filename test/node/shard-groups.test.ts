@@ -1,9 +1,11 @@
 // What is said of all groups, and the recovery of one that lost its majority, on whole nodes.
 
 import { describe, expect, it } from 'vitest'
+import { diagnose } from '../../src/api/doctor.ts'
 import { utf8 } from '../../src/base/bytes.ts'
 import { generationOrdinal } from '../../src/core/groups/roster.ts'
 import { shardOf } from '../../src/core/groups/shard-of.ts'
+import { SYSTEM } from '../../src/shard/shards.ts'
 import { SimulatedMesh } from '../../src/testing/test-mesh.ts'
 import type { Node } from '../../src/node/node.ts'
 
@@ -129,5 +131,18 @@ describe('groups of a mesh', () => {
       }
     }
     await whenAllLed(mesh, first)
+    // Nor is it thrown away: each of those that came back had all that were lost.
+    for (const node of [mesh.nodes[3], mesh.nodes[4]] as Node[]) {
+      const had = node.shardLayer.setAside().map(({ group }) => (group === 0 ? SYSTEM : group - 1))
+      expect(had).toEqual(lost.map(({ shard }) => shard))
+      const { findings } = await mesh.clock.run(diagnose(node))
+      expect(findings.find(({ check }) => check === 'set aside')).toEqual({
+        check: 'set aside',
+        ok: true,
+        text: expect.stringMatching(
+          /^kept here since it was recovered from others: .* up to entry \d+ of generation 1$/
+        )
+      })
+    }
   })
 })

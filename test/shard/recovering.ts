@@ -4,10 +4,13 @@ import { fromUtf8, utf8 } from '../../src/base/bytes.ts'
 import { TXN } from '../../src/core/machine/kv.ts'
 import { GET } from '../../src/core/machine/own-queries.ts'
 import { AREAS } from '../../src/core/machine/state-keys.ts'
+import { MachineReads } from '../../src/core/machine/reads.ts'
 import { survivorsOf } from '../../src/shard/refound.ts'
 import { reportReplicas } from '../../src/shard/replica-report.ts'
+import { decodeReplicaNote } from '../../src/shard/replica-note.ts'
 import type { ShardLayer } from '../../src/shard/shard-layer.ts'
 import type { GroupReplica } from '../../src/wire/node.ts'
+import { GROUP_MAX } from '../../src/wire/shard-frame.ts'
 import { ShardMesh, type ShardPeer } from './shard-mesh.ts'
 
 export const SPACES = 8
@@ -60,6 +63,24 @@ export function leaderless(
     found.some(({ own }) => own.leader !== undefined)
       ? []
       : [{ group, survivors: survivorsOf(found) }]
+  )
+}
+
+/** What a node has set aside of a value: by group, and the generation that it is of. */
+export function keptOf(
+  { stateStore }: ShardPeer,
+  group: number,
+  space: string
+): Map<number, string | undefined> {
+  const numbers = stateStore.groups().filter((number) => number > GROUP_MAX)
+  const kept = numbers.filter((number) => number % (GROUP_MAX + 1) === group)
+  return new Map(
+    kept.map((number) => {
+      const state = stateStore.group(number)
+      const { roster } = decodeReplicaNote(state.note() as Uint8Array)
+      const { entry } = new MachineReads(state).get({ area: AREAS.kv, key: utf8(`${space}/x`) })
+      return [roster.generation, entry === undefined ? undefined : fromUtf8(entry.value)]
+    })
   )
 }
 

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { utf8 } from '../../src/base/bytes.ts'
 import { refound } from '../../src/shard/refound.ts'
-import { SPACES, get, leaderless, leftOf, put, started } from './recovering.ts'
+import { SPACES, get, keptOf, leaderless, leftOf, put, started } from './recovering.ts'
 import type { ShardMesh, ShardPeer } from './shard-mesh.ts'
 
 async function recoverAt(mesh: ShardMesh, side: readonly ShardPeer[]): Promise<void> {
@@ -82,6 +82,14 @@ describe('a group that is there twice', () => {
           const side = left[group] === newest[group] ? 0 : 1
           expect(await clock.run(get(layer, space))).toBe(`side ${side}`)
         }
+      }
+      // What the other side had is nobody's any more, but it isn't lost.
+      for (const space of spaces) {
+        const group = groupOf(space)
+        const older = Math.min(left[group] as number, right[group] as number)
+        if (older === 0) continue
+        const kept = [a, b, c, d].map((peer) => keptOf(peer, group, space).get(older))
+        expect(kept).toContain(left[group] === older ? 'side 0' : 'side 1')
       }
       // What is committed from now on counts everywhere, however many layouts one side had had.
       a.weight = 5

@@ -5,7 +5,18 @@ import { utf8 } from '../../src/base/bytes.ts'
 import { generationOrdinal } from '../../src/core/groups/roster.ts'
 import { refound } from '../../src/shard/refound.ts'
 import { reportReplicas } from '../../src/shard/replica-report.ts'
-import { SPACES, get, hereOf, leaderless, leftOf, put, started, type Left } from './recovering.ts'
+import { listSetAside } from '../../src/shard/set-aside.ts'
+import {
+  SPACES,
+  get,
+  hereOf,
+  keptOf,
+  leaderless,
+  leftOf,
+  put,
+  started,
+  type Left
+} from './recovering.ts'
 import { ShardMesh, type ShardPeer } from './shard-mesh.ts'
 
 /** Those that have the most of a group that nobody leads, group by group. */
@@ -20,6 +31,7 @@ describe('a group without its majority', () => {
     const mesh = await started(11)
     const { clock } = mesh
     const gone = mesh.peers.slice(3)
+    const keptGroups = reportReplicas(gone[0]!.layer.host, mesh.count).map(({ group }) => group)
     const left = mesh.peers.slice(0, 3)
     for (const peer of gone) {
       await clock.run(peer.kill())
@@ -55,6 +67,15 @@ describe('a group without its majority', () => {
     await clock.run(back.start())
     for (let space = 0; space < SPACES; space++) {
       expect(await clock.run(get(back.layer, `s${space}`))).toBe('2')
+    }
+    // What it came with is nobody's, and kept.
+    const had = lost.filter(({ group }) => keptGroups.includes(group))
+    expect(had.length).toBeGreaterThan(0)
+    await mesh.until(() => listSetAside(back.stateStore).length === had.length)
+    for (let space = 0; space < SPACES; space++) {
+      const group = back.layer.router.shardOf(utf8(`s${space}`)) + 1
+      const expected = had.some((one) => one.group === group) ? [[1, '1']] : []
+      expect([...keptOf(back, group, `s${space}`)]).toEqual(expected)
     }
     await mesh.until(() => mesh.isSettled())
     await mesh.until(() =>
@@ -133,6 +154,11 @@ describe('a group without its majority', () => {
           return found.every(({ own }) => own.generation === wanted && own.leader !== undefined)
         })
       )
+      // Of no other group anything is kept beside: its members only moved.
+      for (const { stateStore } of mesh.peers) {
+        for (const { group, generation } of listSetAside(stateStore))
+          expect(generation).toBeLessThan(move.generations.get(group) ?? 1)
+      }
       for (const { layer } of mesh.peers) expect(layer.host.failure()).toBeUndefined()
       await mesh.stop()
     }

@@ -47,11 +47,10 @@ const groupMessagesArb: fc.Arbitrary<GroupMessages> = fc.record({
   generation: boundedArb,
   messages: fc.array(fc.oneof(beatArb, messageArb), { maxLength: 4 })
 })
-const goneArb: fc.Arbitrary<GoneReplica> = fc.record({
-  group: groupArb,
-  generation: boundedArb,
-  replica: idArb
-})
+const goneArb: fc.Arbitrary<GoneReplica> = fc.record(
+  { group: groupArb, generation: boundedArb, replica: idArb, newest: idArb },
+  { requiredKeys: ['group', 'generation', 'replica'] }
+)
 const storeArb = hexArb(16).map(storeId)
 /** Any frame, groups twice and heartbeats among the rest included. */
 export const anyFrameArb: fc.Arbitrary<RaftFrame> = fc.record({
