@@ -123,6 +123,51 @@ describe('a task that is waited for', () => {
     expect(nodesOf(work).size).toBe(3)
   })
 
+  it.each([1, 3])('takes no other with it when it is given up (%i)', async (seed) => {
+    await using work = await WorkMesh.create({
+      peers: 3,
+      seed,
+      behave: ({ node }, { input }) => {
+        const value = String(decodeValue(input))
+        if (value.startsWith('poison')) work.clock.after(50, () => work.executor(node).crash())
+        return returns(value, 1_000)
+      }
+    })
+    const names = ['one', 'poison 1', 'two', 'poison 2', 'three', 'poison 3', 'four', 'five']
+
+    const outcomes = await ends(
+      work,
+      begin(
+        work,
+        names.map((name) => taskOf(name))
+      )
+    )
+
+    const wanted = names.map((name) => (name.startsWith('poison') ? 'poison-task' : name))
+    const codes = valuesOf(outcomes).map((found) => (found as { code?: string }).code ?? found)
+    expect(codes).toEqual(wanted)
+  })
+
+  it('waits until it is alone before what may be the end of it', async () => {
+    await using work = await WorkMesh.create({
+      peers: 2,
+      seed: 36,
+      behave: (_, { input }) => returns(decodeValue(input), 5_000)
+    })
+    const [run] = begin(work, [taskOf('unlucky')])
+    for (const losses of [1, 2]) {
+      await work.until(() => work.begun.length === losses)
+      if (losses === 2) begin(work, [taskOf('beside')])
+      work.executor(0).crash()
+    }
+    const startMs = work.clock.monotonicMs()
+
+    expect(valuesOf(await ends(work, run === undefined ? [] : [run]))).toEqual(['unlucky'])
+    // What is beside it takes as long, and nobody else knows that it is to be alone.
+    expect(work.clock.monotonicMs() - startMs).toBeGreaterThanOrEqual(10_000)
+    expect(nodesOf(work)).toEqual(new Set([0]))
+  })
+
   it('that is unfit here is run where it fits, and others pass it', async () => {
     const gpu = specOf('gpu', { gpu: 1 })
     const nowhere = specOf('nowhere', { labels: [{ key: 'moon', op: 'exists' }] })
