@@ -41,7 +41,7 @@ export function remoteCompute(components: {
   })
   return new Compute({
     files,
-    shelf: new CodeShelf(files),
+    shelf: new CodeShelf({ files, clock: systemClock }),
     jobs,
     random: createRandom(randomBytes(4).readUInt32LE()),
     submitter: SUBMITTER,

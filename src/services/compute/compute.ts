@@ -20,6 +20,7 @@ import { neediest, needsOf, type TaskNeeds, type TaskOptions } from './task-opti
 
 /** Tasks of a map that are under way at one time. */
 const MAP_CONCURRENCY = 512
+const NO_INPUTS = { kind: 'inline', inputs: [] } as const
 
 export type RunOptions = CallOptions & {
   /** 0 to 9; higher goes first. */
@@ -38,7 +39,7 @@ export type SubmitOptions = RunOptions & {
   readonly id?: string | undefined
   /** How long it is remembered after its end, milliseconds; a day unless given. */
   readonly retainMs?: number | undefined
-  /** Its tasks go on until they are told to end: see `LASTING_POLICY`. Off unless said. */
+  /** Its tasks go on until they are told to end: see `LASTING_POLICY`. */
   readonly lasting?: boolean | undefined
 }
 
@@ -95,8 +96,7 @@ export class Compute {
     input?: Input,
     options: RunOptions = {}
   ): Promise<Awaited<Output>> {
-    const prepared = await this.#prepare(task, options)
-    return (await this.#runOne(prepared, input, options)) as Awaited<Output>
+    return (await this.#runOne(task, input, options)) as Awaited<Output>
   }
 
   /**
@@ -110,7 +110,6 @@ export class Compute {
     options: MapOptions = {}
   ): AsyncGenerator<Awaited<Output>> {
     const { ordered = true, concurrency = MAP_CONCURRENCY } = options
-    const prepared = await this.#prepare(task, options)
     const over = new AbortController()
     const signals = options.signal === undefined ? [] : [options.signal]
     const signal = AbortSignal.any([over.signal, ...signals])
@@ -121,7 +120,7 @@ export class Compute {
     let count = 0
     const begin = (input: Input): void => {
       const number = (count += 1)
-      const running = this.#runOne(prepared, input, { ...options, signal })
+      const running = this.#runOne(task, input, { ...options, signal })
       underWay.set(number, running)
       const end = (): void => (ended.push(number), wake())
       // Who waits for it later hears of a failure then.
@@ -212,9 +211,8 @@ export class Compute {
     options: ExecOptions = {}
   ): Promise<Uint8Array> {
     const { requirements, limits, retries } = needsOf(options.task ?? {}, true)
-    const manifest = { kind: 'inline', inputs: [] } as const
     const code = { kind: 'exec', command, args } as const
-    const spec = { task: '', code, limits, requirements, manifest }
+    const spec = { task: '', code, limits, requirements, manifest: NO_INPUTS }
     const { priority = 0, signal = new AbortController().signal, input } = options
     const { submitter } = this.#backend
     const task = { spec, submitter, input: input ?? new Uint8Array(0), retries, priority }
@@ -233,7 +231,10 @@ export class Compute {
 
   async #prepare(task: Runnable<never, unknown>, options: CallOptions): Promise<Prepared> {
     const known = this.#prepared.get(task)
-    if (known !== undefined) return await known
+    if (known !== undefined) {
+      const { code } = await known
+      if (code.kind === 'exec' || this.#backend.shelf.has(code.cid)) return await known
+    }
     const preparing = this.#prepareNew(task, options)
     this.#prepared.set(task, preparing)
     try {
@@ -249,20 +250,20 @@ export class Compute {
     const { source, exportName } = 'source' in task ? task : await codeOf(task)
     const code = { kind: 'bundle', cid: await this.#backend.shelf.keep(source, options) } as const
     const { requirements, limits } = needs
-    const manifest = { kind: 'inline', inputs: [] } as const
-    const spec = { task: exportName, code, limits, requirements, manifest }
+    const spec = { task: exportName, code, limits, requirements, manifest: NO_INPUTS }
     return { ...needs, spec, code }
   }
 
   async #runOne(
-    { spec, retries }: Prepared,
+    task: Runnable<never, unknown>,
     input: unknown,
     options: RunOptions
   ): Promise<unknown> {
+    const { spec, retries } = await this.#prepare(task, options)
     const { submitter } = this.#backend
     const { priority = 0, signal = new AbortController().signal } = options
-    const task = { spec, submitter, input: encodeValue(input), retries, priority }
-    return valueOf(await this.#backend.runEphemeral(task, signal))
+    const one = { spec, submitter, input: encodeValue(input), retries, priority }
+    return valueOf(await this.#backend.runEphemeral(one, signal))
   }
 
   async #submit<Value>(
@@ -279,8 +280,7 @@ export class Compute {
   }
 
   #newId(): string {
-    const { random } = this.#backend
-    const digits = (): string => random.u32().toString(36).padStart(7, '0')
+    const digits = (): string => this.#backend.random.u32().toString(36).padStart(7, '0')
     return `job-${digits()}${digits()}`
   }
 }

@@ -1,6 +1,6 @@
 // What the node that leads a shard does for the jobs there: offers those of which tasks wait, gives
-// back what a worker had whose connection broke, and removes what ended long ago. All of it would
-// happen without, only later; two that do it at once do no harm.
+// back what a worker had whose connection broke, and removes what ended long ago, and code that nobody
+// needs. Two that do it at once do no harm.
 
 import { sleep, type Clock, type Timer } from '../../base/clock.ts'
 import { errorMessage } from '../../base/errors.ts'
@@ -15,6 +15,7 @@ import { JOB_PAGE_MAX, JOB_STEP_MAX } from '../../core/machine/limits.ts'
 import type { Network, Unsubscribe } from '../../net/network.ts'
 import type { Shards } from '../../shard/shards.ts'
 import type { JobOffer } from '../../wire/job.ts'
+import { shardOfCode, sweepCode, type CodeSweepComponents } from './code-sweep.ts'
 import type { JobBoard } from './job-board.ts'
 import { workerName } from './task-runner.ts'
 
@@ -30,6 +31,7 @@ export type JobKeeperComponents = {
   readonly clock: Clock
   readonly log: Logger
   readonly board: JobBoard
+  readonly files: CodeSweepComponents['files']
   /** Shards of which this node leads the group. */
   readonly ledShards: () => readonly LedShard[]
 }
@@ -44,6 +46,8 @@ export class JobKeeper {
   #seen = new Map<string, JobOffer>()
   /** How much of its log a shard had applied when it had no open job: while it is so, it has none. */
   readonly #without = new Map<number, number>()
+  /** Times of led shards, and since when they were seen to be so. */
+  readonly #times = new Map<number, { readonly timeMs: number; readonly sinceMs: number }>()
   #unsubscribe: Unsubscribe | undefined
   #sweep: Timer | undefined
   #running: Promise<unknown> = Promise.resolve()
@@ -148,23 +152,35 @@ export class JobKeeper {
 
   /** Jobs are kept for a while after their end, as they say themselves. */
   async #removeOld(): Promise<void> {
-    const { shards, ledShards } = this.#components
+    const { shards, files, ledShards } = this.#components
     const { signal } = this.#stopping
     for (const { shard } of ledShards()) {
+      let timeMs = 0
       let after: Uint8Array | undefined
       do {
         const args = { after, limit: JOB_PAGE_MAX }
         const options = { signal, isStale: true }
         const page = (await shards.query({ shard }, JOB_LIST, args, options)).result
+        timeMs = this.#timeOf(shard, page.timeMs)
         for (const { space, endedMs, policy } of page.jobs) {
-          if (endedMs === undefined || page.timeMs - endedMs < policy.retainMs) continue
+          if (endedMs === undefined || timeMs - endedMs < policy.retainMs) continue
           const target = { space: space.slice() }
           const step = { limit: JOB_STEP_MAX }
           while ((await shards.execute(target, JOB_REMOVE, step, { signal })).result.hasMore);
         }
         after = page.next?.slice()
       } while (after !== undefined)
+      if (shard === shardOfCode(shards)) await sweepCode({ shards, files }, timeMs, { signal })
     }
+  }
+
+  /** A shard's time stands still while nothing happens there; what passed since it was seen counts. */
+  #timeOf(shard: number, timeMs: number): number {
+    const nowMs = this.#components.clock.monotonicMs()
+    const seen = this.#times.get(shard)
+    if (seen?.timeMs === timeMs) return timeMs + nowMs - seen.sinceMs
+    this.#times.set(shard, { timeMs, sinceMs: nowMs })
+    return timeMs
   }
 
   /** What fails is tried again with the next look. */

@@ -81,7 +81,7 @@ export class NodeCompute {
     const runningOf = (space: string): number => this.#worker.runningOf(space)
     this.#peers = new JobPeers({ network, runner, runningOf })
     const { ledShards } = components
-    this.#keeper = new JobKeeper({ ...basic, network, board, ledShards })
+    this.#keeper = new JobKeeper({ ...basic, network, board, files, ledShards })
     this.ephemeral = new Ephemeral({ runner, peers: this.#peers, mesh, clock, random, log })
     this.submitter = new NodeSubmitter({
       shards,
@@ -98,7 +98,7 @@ export class NodeCompute {
     const read = async (cid: string, calls: object): Promise<Uint8Array> =>
       await readAll(files.get(cid, calls))
     this.jobs = new Jobs({ shards, clock, submitter: this.submitter, read })
-    const shelf = new CodeShelf(files)
+    const shelf = new CodeShelf({ files, clock })
     this.compute = new Compute({
       files,
       shelf,
