@@ -104,7 +104,7 @@ export class JobBoard {
     const known = this.#jobs.get(name)
     if (known === undefined) return
     if (result.phase !== 'open') {
-      this.#over(name)
+      this.forget(name)
       return
     }
     const counts = { ...known.counts, running: result.runningCount }
