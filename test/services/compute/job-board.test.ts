@@ -1,5 +1,4 @@
 import { expect, it } from 'vitest'
-import { utf8 } from '../../../src/base/bytes.ts'
 import { peerId } from '../../../src/base/ids.ts'
 import { silentLogger } from '../../../src/base/log.ts'
 import { createRandom } from '../../../src/base/random.ts'
@@ -13,7 +12,6 @@ import { submitArgs } from '../../core/machine/job-shard.ts'
 import { CID } from './work-mesh.ts'
 
 const NAME = '~again'
-const space = utf8(NAME)
 const spec = encodeSpec({
   code: { kind: 'bundle', cid: CID },
   task: 'work',
