@@ -6,6 +6,7 @@ import { GRANT_TASKS } from './job-grant.ts'
 import { onJobLeaseEnd } from './job-loss.ts'
 import { JOB_BLOCKS, JOB_LIST, JOB_OPEN } from './job-listings.ts'
 import { JOB_GET, JOB_TASKS, JOB_WORKERS } from './job-queries.ts'
+import { START_JOB } from './job-start.ts'
 import { SUBMIT_JOB } from './job-submit.ts'
 import type { Service } from './operation.ts'
 import { AREAS } from './state-keys.ts'
@@ -23,6 +24,7 @@ export const JOBS: Service = {
     SUBMIT_JOB,
     // What version 2 takes besides, no entry of version 1 has.
     { ...SUBMIT_JOB, version: 1 },
+    START_JOB,
     GRANT_TASKS,
     COMPLETE_TASKS,
     RECALL_WORKER,

@@ -128,17 +128,20 @@ export class JobBoard {
   /**
    * Tells all nodes of a job that was submitted here just now: this one needn't look at it.
    *
-   * @param mayAlone whether this node has room for all of it: then others hear of it a little later,
-   *   if there is still something to be had
+   * @param options.ready tasks that may be had now
+   * @param options.mayAlone whether this node has room for all of it: then others hear of it a little
+   *   later, if there is still something to be had
    */
-  submitted(offer: JobOffer, found: FoundJob, mayAlone: (job: KnownJob) => boolean): void {
-    const known = this.#note(found)
-    if (known === undefined) return
-    const news = newsOf(known, { readyCount: offer.ready, nextReadyMs: undefined, ageMs: 0 })
-    this.#own.set(offer.space, offer)
-    const { name } = known
+  submitted(known: KnownJob, options: { ready: number; mayAlone: boolean }): void {
+    const { name, policy } = known
+    const { ready, mayAlone } = options
+    this.#jobs.set(name, known)
+    const news = newsOf(known, { readyCount: ready, nextReadyMs: undefined, ageMs: 0 })
     this.#step({ kind: 'seen', name, news })
-    const delayMs = mayAlone(known) ? ALONE_MS : 0
+    if (ready === 0) return
+    const { priority, submitter } = policy
+    this.#own.set(name, { space: name, priority, submitter, ready, estimateMs: undefined })
+    const delayMs = mayAlone ? ALONE_MS : 0
     this.#step({ kind: 'offer', name, isLasting: false, delayMs })
   }
 

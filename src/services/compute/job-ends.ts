@@ -3,6 +3,9 @@
 import type { CallOptions } from '../../shard/shards.ts'
 import type { JobPart, KnownTask, SeenPart } from './job-part.ts'
 
+/** Mostly all tasks have ended by themselves before anything else has to be watched. */
+const OVER_AFTER_MS = 100
+
 /** Tasks of a part as they end, some of them again; over when the part is. */
 export async function* ends(
   part: JobPart,
@@ -27,9 +30,8 @@ export async function* ends(
       }
     }
     if (!isOpen || left === 0) return
-    // Ends that have no record: by cancelling, or because a stage before has failed. Asked second, so
-    // that it isn't answered first.
-    const phase = Promise.resolve().then(async () => await overAt(part, revision, over))
+    // Ends that have no record: by cancelling, or because a stage before has failed.
+    const phase = overAt(part, revision, over)
     try {
       for await (const tasks of part.taskChanges(revision, signal)) {
         for (const known of tasks) {
@@ -63,7 +65,7 @@ async function lookAt(part: JobPart, options: CallOptions): Promise<SeenPart> {
 /** Aborts when the part is over. */
 async function overAt(part: JobPart, revision: number, over: AbortController): Promise<void> {
   // Whoever aborted it is told by the signal; a part that can't be followed fails the reader too.
-  await part.over(revision, over.signal).then(
+  await part.over(revision, over.signal, OVER_AFTER_MS).then(
     () => over.abort(),
     () => {}
   )

@@ -1,6 +1,6 @@
 // A part of a job where its shard has it: what may be asked of it, and what it goes through.
 
-import type { Clock } from '../../base/clock.ts'
+import { sleep, type Clock } from '../../base/clock.ts'
 import { SECOND_MS } from '../../base/units.ts'
 import { decode } from '../../core/machine/codec.ts'
 import { COLLECTION } from '../../core/machine/file-collection.ts'
@@ -11,9 +11,9 @@ import {
   JOB_SUBMIT,
   type RetryArgs,
   type RetryResult,
-  type SubmitArgs,
-  type SubmitResult
+  type SubmitArgs
 } from '../../core/machine/job-calls.ts'
+import { START_JOB, type Claim, type StartResult } from '../../core/machine/job-start.ts'
 import { jobSpace, spanOfJob, taskKey, taskOfKey } from '../../core/machine/job-names.ts'
 import {
   jobStateCodec,
@@ -87,9 +87,18 @@ export class JobPart {
     return this.#components.clock.monotonicMs() < youngUntilMs ? this.#submitted : undefined
   }
 
-  /** @throws exists, overloaded, quota-exceeded, conflict */
-  async submit(args: SubmitArgs, options: CallOptions): Promise<Answered<SubmitResult>> {
-    return await this.#shards.execute(this.#target, JOB_SUBMIT, args, options)
+  /** @param claim who begins with it at once @throws exists, overloaded, quota-exceeded, conflict */
+  async submit(
+    args: SubmitArgs,
+    claim: Claim | undefined,
+    options: CallOptions
+  ): Promise<Answered<StartResult>> {
+    if (claim !== undefined) {
+      const start = { submit: args, claim }
+      return await this.#shards.execute(this.#target, START_JOB, start, options)
+    }
+    const answered = await this.#shards.execute(this.#target, JOB_SUBMIT, args, options)
+    return { ...answered, result: { submitted: answered.result, granted: undefined } }
   }
 
   /** @throws not-found */
@@ -160,8 +169,13 @@ export class JobPart {
     }
   }
 
-  /** Resolves when it isn't open any more, after a revision. @throws the signal's reason */
-  async over(revision: number, signal: AbortSignal): Promise<void> {
+  /**
+   * Resolves when it isn't open any more, after a revision.
+   *
+   * @param delayMs how much later that may be @throws the signal's reason
+   */
+  async over(revision: number, signal: AbortSignal, delayMs = 0): Promise<void> {
+    if (delayMs > 0) await sleep(this.#components.clock, delayMs, { signal })
     const query = { area: AREAS['job-open'], ...this.#ownKey, revision: revision + 1 }
     const options = { target: this.#target, query, signal, isPrompt: true }
     for await (const { revisions } of followChanges(this.#components, options)) {

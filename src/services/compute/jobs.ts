@@ -3,27 +3,16 @@
 import { fromUtf8 } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { MeshError } from '../../base/errors.ts'
-import { blockId } from '../../base/ids.ts'
-import { DAY_MS, KIB, SECOND_MS } from '../../base/units.ts'
-import { blockIdToBytes } from '../../core/block/block-id.ts'
-import type { SubmitArgs } from '../../core/machine/job-calls.ts'
+import { DAY_MS, SECOND_MS } from '../../base/units.ts'
 import { JOB_LIST, type JobSummary } from '../../core/machine/job-listings.ts'
 import { checkJobId, parseJobSpace } from '../../core/machine/job-names.ts'
 import type { JobPolicy } from '../../core/machine/job-policy.ts'
 import { JOB_LOSSES_MAX, JOB_PAGE_MAX } from '../../core/machine/limits.ts'
 import type { CallOptions, Shards } from '../../shard/shards.ts'
-import type { JobOffer } from '../../wire/job.ts'
-import type { Files } from '../files/files.ts'
-import type { Keeper } from '../files/uploader.ts'
 import { Job, type BlobReader } from './job.ts'
 import { JobPart } from './job-part.ts'
-import type { FoundJob } from './known-job.ts'
 import { partsOfRequest, type JobRequest, type PartRequest } from './job-request.ts'
-import { encodeManifest } from './manifest.ts'
-import { encodeSpec, type ManifestRef } from './spec.ts'
 
-/** Inputs up to this go with the job itself: no blocks, and one entry in a log. */
-const INLINE_BYTES_MAX: number = 3 * KIB
 /** Parts that are submitted side by side. */
 const PARTS_AT_ONCE = 4
 
@@ -145,87 +134,6 @@ export class Jobs {
     )
     const infos = [...byId].map(([id, parts]) => infoOf(id, parts))
     return infos.toSorted((a, b) => (a.id < b.id ? -1 : 1))
-  }
-}
-
-/** Submits parts from this node itself. */
-export class NodeSubmitter implements PartSubmitter {
-  readonly #components: {
-    shards: Shards
-    clock: Clock
-    files: Pick<Files, 'putFor'>
-    /** Tells all nodes that there is work. */
-    offer: (offer: JobOffer, job: FoundJob) => void
-  }
-
-  constructor(components: {
-    shards: Shards
-    clock: Clock
-    files: Pick<Files, 'putFor'>
-    offer: (offer: JobOffer, job: FoundJob) => void
-  }) {
-    this.#components = components
-  }
-
-  async submit(request: PartRequest, options: CallOptions): Promise<PartSubmitted> {
-    const { inputs } = request
-    const part = new JobPart(this.#components, request)
-    const inputBytes = inputs.reduce((sum, input) => sum + input.length + 8, 0)
-    if (inputBytes > INLINE_BYTES_MAX) return await this.#withManifest(part, request, options)
-    const args = argsOf(request, { manifest: { kind: 'inline', inputs } })
-    return await this.#give(part, args, options)
-  }
-
-  async #withManifest(
-    part: JobPart,
-    request: PartRequest,
-    options: CallOptions
-  ): Promise<PartSubmitted> {
-    let submitted = { isNew: false, revision: 0 }
-    const keeper: Keeper = {
-      cycle: (_, calls) => part.cycle(calls),
-      keep: async ({ id, cycle }, calls) => {
-        const manifest = { kind: 'file', path: id } as const
-        const args = argsOf(request, { manifest, blocks: { id, cycle } })
-        submitted = await this.#give(part, args, { ...options, ...calls })
-        return undefined
-      }
-    }
-    await this.#components.files.putFor(encodeManifest(request.inputs), keeper, options)
-    return submitted
-  }
-
-  async #give(part: JobPart, args: SubmitArgs, options: CallOptions): Promise<PartSubmitted> {
-    const { result, revision } = await part.submit(args, options)
-    const { isNew } = result
-    if (!isNew) return { isNew, revision }
-    const { count, policy, stages, spec } = args
-    const { priority, submitter } = policy
-    const ready = stages.reduce((sum, { from, to, after }) => {
-      return after.length === 0 ? sum + to - from : sum
-    }, 0)
-    const offer = { space: fromUtf8(part.space), priority, submitter, ready, estimateMs: undefined }
-    const counts = { done: 0, failed: 0, running: 0, waiting: 0 }
-    const known = { policy, stages, count, counts, medianMs: undefined, denied: [] }
-    this.#components.offer(offer, { ...known, space: part.space, spec })
-    return { isNew, revision }
-  }
-}
-
-function argsOf(
-  { first, stages, policy, spec, inputs }: PartRequest,
-  { manifest, blocks }: { manifest: ManifestRef; blocks?: { id: string; cycle: number } }
-): SubmitArgs {
-  const { code } = spec
-  return {
-    first,
-    count: inputs.length,
-    stages,
-    policy,
-    manifest: blocks === undefined ? new Uint8Array(0) : blockIdToBytes(blockId(blocks.id)),
-    code: code.kind === 'exec' ? undefined : blockIdToBytes(blockId(code.cid)),
-    spec: encodeSpec({ ...spec, manifest }),
-    cycle: blocks?.cycle
   }
 }
 

@@ -57,6 +57,11 @@ export function knownJob(
   }
 }
 
+/** @returns how many tasks of a job that is new may be had */
+export function readyOf({ stages }: Pick<KnownJob, 'stages'>): number {
+  return stages.reduce((sum, { from, to, after }) => sum + (after.length === 0 ? to - from : 0), 0)
+}
+
 /** What the board is told of it. */
 export function newsOf(
   { name, policy, count, counts }: KnownJob,

@@ -20,7 +20,8 @@ import { JobBoard } from './job-board.ts'
 import { JobInputs } from './job-inputs.ts'
 import { JobKeeper, type LedShard } from './job-keeper.ts'
 import { JobPeers } from './job-peers.ts'
-import { Jobs, NodeSubmitter } from './jobs.ts'
+import { Jobs } from './jobs.ts'
+import { NodeSubmitter } from './node-submitter.ts'
 import { TaskRunner } from './task-runner.ts'
 import { Worker } from './worker.ts'
 
@@ -87,13 +88,7 @@ export class NodeCompute {
       shards,
       clock,
       files,
-      offer: (offer, found) =>
-        board.submitted(offer, found, ({ spec, policy, count }) => {
-          const { submitter } = policy
-          const lacks = runner.lacks(spec, { submitter, isFreeCounted: true })
-          const cpuMilli = count * spec.requirements.cpuMilli
-          return lacks.length === 0 && cpuMilli <= runner.free.cpuMilli
-        })
+      begin: async (job, give) => await this.#worker.begin(job, give)
     })
     const read = async (cid: string, calls: object): Promise<Uint8Array> =>
       await readAll(files.get(cid, calls))

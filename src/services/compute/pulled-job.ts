@@ -63,7 +63,7 @@ export class PulledJob {
   readonly #lease: JobLease
   /** Granted and not begun, in the order of the grant. */
   #queue: Granted[] = []
-  readonly #running = new Map<number, { task: number; controller: AbortController }>()
+  readonly #running = new Map<number, AbortController>()
   /** Attempts that run, or whose outcomes are on their way to the shard with their blocks. */
   readonly #finishing = new Set<Promise<void>>()
   #isReading = false
@@ -112,37 +112,38 @@ export class PulledJob {
   }
 
   /** Asks for tasks. @throws as `Shards.execute` */
-  async pull(limit: number, isSpeculativeAllowed: boolean): Promise<GrantResult> {
+  async pull(limit: number): Promise<GrantResult> {
     const { id } = this.#lease
     try {
-      return await this.#grant(limit, isSpeculativeAllowed)
+      return await this.#grant(limit)
     } catch (error) {
       if (id === 0 || this.#ended.signal.aborted) throw error
       const isOver = isMeshError(error, 'not-found')
       // Else some tasks may be this node's that it never heard of, and nobody would begin them.
       this.#lease.lose(isOver ? error : new MeshError('timeout', 'A grant was not answered'))
       if (!isOver) throw error
-      return await this.#grant(limit, isSpeculativeAllowed)
+      return await this.#grant(limit)
     }
   }
 
-  async #grant(limit: number, isSpeculativeAllowed: boolean): Promise<GrantResult> {
+  async #grant(limit: number): Promise<GrantResult> {
     const { shards, clock, self } = this.#components
-    const lease = this.#lease.id
-    const args = { worker: workerName(self), lease, ttlMs: JOB_LEASE_MS, limit }
-    const target = { space: this.about.space }
+    const args = { worker: workerName(self), lease: this.#lease.id, ttlMs: JOB_LEASE_MS, limit }
+    const asked = { ...args, isSpeculativeAllowed: true }
     const sentMs = clock.monotonicMs()
-    const { signal } = this.#ended
-    const asked = { ...args, isSpeculativeAllowed }
-    const options = { signal, timeoutMs: PULL_MS_MAX }
-    const { result } = await shards.execute(target, JOB_GRANT, asked, options)
-    await this.#lease.adopt({ id: result.lease, sentMs }, signal)
-    const sinceMs = clock.monotonicMs()
-    // Unless the lease was lost before the answer came.
-    if (result.lease === this.#lease.id) {
-      this.#queue.push(...result.tasks.map((task) => ({ ...task, sinceMs })))
-    }
+    const options = { signal: this.#ended.signal, timeoutMs: PULL_MS_MAX }
+    const { result } = await shards.execute({ space: this.about.space }, JOB_GRANT, asked, options)
+    await this.take(result, sentMs)
     return result
+  }
+
+  /** Takes what was granted. @param sentMs when it was asked for @throws timeout: too long ago */
+  async take(granted: GrantResult, sentMs: number): Promise<void> {
+    await this.#lease.adopt({ id: granted.lease, sentMs }, this.#ended.signal)
+    const sinceMs = this.#components.clock.monotonicMs()
+    // Unless the lease was lost before the answer came.
+    if (granted.lease !== this.#lease.id) return
+    this.#queue.push(...granted.tasks.map((task) => ({ ...task, sinceMs })))
   }
 
   /** Begins the next task, if there is one and room for it. @returns whether it did */
@@ -161,14 +162,13 @@ export class PulledJob {
       return false
     }
     const controller = new AbortController()
-    const { signal } = controller
-    const about = { id: this.#idOf(granted), spec, submitter, isOnTrial }
-    const ran = runner.tryRun({ ...about, ...ready, fencingToken: attempt }, { signal })
+    const about = { id: this.#idOf(granted), spec, submitter, isOnTrial, fencingToken: attempt }
+    const ran = runner.tryRun({ ...about, ...ready }, { signal: controller.signal })
     if (ran === undefined) return false
     inputs.taken(this.about, task)
     this.#queue.shift()
-    this.#running.set(attempt, { task, controller })
-    const finishing = this.#finish(granted, ran, signal).finally(() => {
+    this.#running.set(attempt, controller)
+    const finishing = this.#finish(granted, ran, controller.signal).finally(() => {
       this.#finishing.delete(finishing)
       this.#events.onChanged()
     })
@@ -291,7 +291,7 @@ export class PulledJob {
   }
 
   #stopRunning(reason: MeshError): void {
-    for (const { controller } of this.#running.values()) controller.abort(reason)
+    for (const controller of this.#running.values()) controller.abort(reason)
   }
 }
 

@@ -7,9 +7,15 @@ import type { Random } from '../../base/random.ts'
 import { SECOND_MS } from '../../base/units.ts'
 import { chooseJob, nextToBegin } from '../../core/jobs/choose-job.ts'
 import { grantSize } from '../../core/jobs/grant-size.ts'
+import type { GrantResult } from '../../core/machine/job-calls.ts'
+import type { Claim, StartResult } from '../../core/machine/job-start.ts'
+import type { Answered } from '../../shard/shards.ts'
 import type { JobBoard, OpenCandidate } from './job-board.ts'
-import type { KnownJob } from './known-job.ts'
+import { JOB_LEASE_MS } from './job-lease.ts'
+import { knownJob, readyOf, type FoundJob, type KnownJob } from './known-job.ts'
+import type { Give } from './node-submitter.ts'
 import { PulledJob, type PulledComponents } from './pulled-job.ts'
+import { workerName } from './task-runner.ts'
 import { Troubles } from './troubles.ts'
 
 /** Tasks that weren't begun for so long are given back: others may be idle. */
@@ -66,6 +72,33 @@ export class Worker {
     this.#timer?.cancel()
     this.#unsubscribe?.()
     await Promise.all([...this.#pulled.values()].map(async (job) => await job.stop()))
+  }
+
+  /** Has a job submitted, with what there is room for here at once; others hear of the rest. */
+  async begin(found: FoundJob, give: Give): Promise<Answered<StartResult>> {
+    const { board, clock, runner, self } = this.#components
+    const known = knownJob(found, { self: workerName(self), spec: undefined })
+    const { name, count, spec } = known
+    const claim = this.#claim(known)
+    const cpuMilli = count * spec.requirements.cpuMilli
+    const mayAlone = claim !== undefined && cpuMilli <= runner.free.cpuMilli
+    const sentMs = clock.monotonicMs()
+    if (claim !== undefined) this.#pulling.set(name, sentMs)
+    try {
+      const answered = await give(claim)
+      const { submitted, granted } = answered.result
+      if (!submitted.isNew) return answered
+      board.submitted(known, { ready: granted?.readyCount ?? readyOf(known), mayAlone })
+      if (granted === undefined) return answered
+      await this.#granted(known, async (job) => {
+        await job.take(granted, sentMs)
+        return granted
+      })
+      return answered
+    } finally {
+      if (claim !== undefined) this.#pulling.delete(name)
+      this.#turnSoon()
+    }
   }
 
   /** Tasks of a job that run here. */
@@ -176,30 +209,32 @@ export class Worker {
   }
 
   async #pull({ job: known, readyCount }: OpenCandidate): Promise<void> {
-    const { board, clock, log, runner } = this.#components
+    const { clock } = this.#components
+    const limit = this.#limit(known, readyCount)
+    const sinceMs = clock.monotonicMs()
+    this.#pulling.set(known.name, sinceMs)
+    await this.#granted(known, async (job) => {
+      const result = await job.pull(limit)
+      this.#pullMs += (clock.monotonicMs() - sinceMs - this.#pullMs) / 8
+      return result
+    })
+    this.#pulling.delete(known.name)
+    this.#turnSoon()
+  }
+
+  /** @param ask what is granted is answered, and taken */
+  async #granted(known: KnownJob, ask: (job: PulledJob) => Promise<GrantResult>): Promise<void> {
+    const { board, log } = this.#components
     const { name } = known
     const job = this.#pulledJob(known)
-    const slots = Math.max(1, runner.freeSlots)
-    const limit = grantSize({
-      ...this.#shareOf(),
-      remaining: Math.max(readyCount, slots),
-      freeSlots: slots,
-      estimateMs: job.estimateMs ?? known.medianMs
-    })
-    const sinceMs = clock.monotonicMs()
-    this.#pulling.set(name, sinceMs)
     try {
-      const result = await job.pull(limit, true)
-      this.#pullMs += (clock.monotonicMs() - sinceMs - this.#pullMs) / 8
+      const result = await ask(job)
       board.granted(known, result)
     } catch (error) {
       if (isMeshError(error, 'not-found')) board.forget(name)
       else board.refused(name)
       if (!this.#isStopped)
         log.debug('worker.not_granted', { job: name, reason: errorMessage(error) })
-    } finally {
-      this.#pulling.delete(name)
-      this.#turnSoon()
     }
   }
 
@@ -210,6 +245,29 @@ export class Worker {
       return about.submitter === submitter ? sum + queued * slots * estimateMs : sum
     }, 0)
     return this.#components.runner.usedMs(submitter, queuedMs)
+  }
+
+  /** What there is room for of a job that isn't there yet; undefined while something is pulled. */
+  #claim(known: KnownJob): Claim | undefined {
+    const { name, spec, policy } = known
+    if (this.#isStopped || !this.#mayPull() || this.#pulled.has(name)) return undefined
+    const about = { submitter: policy.submitter, isFreeCounted: true }
+    if (this.#components.runner.lacks(spec, about).length > 0) return undefined
+    const worker = workerName(this.#components.self)
+    const limit = this.#limit(known, readyOf(known))
+    return { worker, ttlMs: JOB_LEASE_MS, limit, isSpeculativeAllowed: false }
+  }
+
+  /** How many tasks are asked for. */
+  #limit({ spec, medianMs }: KnownJob, readyCount: number): number {
+    const { runner } = this.#components
+    const slots = Math.max(1, runner.freeSlots)
+    return grantSize({
+      ...this.#shareOf(),
+      remaining: Math.max(readyCount, slots),
+      freeSlots: slots,
+      estimateMs: runner.estimateMs(spec) ?? medianMs
+    })
   }
 
   #pulledJob(known: KnownJob): PulledJob {

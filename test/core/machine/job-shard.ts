@@ -27,6 +27,8 @@ import { JOB_GET, JOB_TASKS, JOB_WORKERS } from '../../../src/core/machine/job-q
 import type { JobView, WorkerView } from '../../../src/core/machine/job-queries.ts'
 import type { JobPolicy } from '../../../src/core/machine/job-policy.ts'
 import type { JobState, TaskRecord } from '../../../src/core/machine/job-records.ts'
+import { START_JOB } from '../../../src/core/machine/job-start.ts'
+import type { StartResult } from '../../../src/core/machine/job-start.ts'
 import { queriesOf } from '../../../src/core/machine/own-queries.ts'
 import { Queries } from '../../../src/core/machine/query.ts'
 import type { Query } from '../../../src/core/machine/query.ts'
@@ -122,6 +124,13 @@ export class JobShard {
 
   submit(asked: Asked = {}): SubmitResult {
     return this.shard.run(JOB_SUBMIT, submitArgs(asked))
+  }
+
+  start(worker: string, asked: Asked = {}, limit = 1): StartResult {
+    const claim = { worker, ttlMs: LEASE_MS, limit, isSpeculativeAllowed: false }
+    const result = this.shard.run(START_JOB, { submit: submitArgs(asked), claim })
+    if (result.granted !== undefined) this.leases.set(worker, result.granted.lease)
+    return result
   }
 
   grant(worker: string, limit = 1, more: Partial<GrantArgs> = {}): GrantResult {

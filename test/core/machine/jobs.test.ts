@@ -18,6 +18,57 @@ import { codeOf } from './shard.ts'
 
 const COUNTS = { done: 0, failed: 0, running: 0, waiting: 0 }
 
+describe('start', () => {
+  it('makes a job and grants its first tasks with one entry', () => {
+    const job = new JobShard()
+
+    const { submitted, granted } = job.start('a', { count: 3 }, 2)
+
+    expect(submitted).toEqual({ isNew: true, phase: 'open' })
+    expect(granted).toMatchObject({ lease: 1, readyCount: 1, runningCount: 2 })
+    expect(granted?.tasks.map(({ task, attempt }) => [task, attempt])).toEqual([
+      [0, 1],
+      [1, 2]
+    ])
+    expect(job.shard.machine.revision).toBe(1)
+    job.check()
+    expect(job.tell('a', ...(granted?.tasks ?? []).map((task) => done(task)))).toEqual([
+      'accepted',
+      'accepted'
+    ])
+    expect(job.tasksFor('b')).toEqual([2])
+    job.check()
+  })
+
+  it('grants nothing of a job that was there already', () => {
+    const job = new JobShard()
+    job.submit({ count: 3 })
+
+    const { submitted, granted } = job.start('a', { count: 3 }, 2)
+
+    expect([submitted, granted]).toEqual([{ isNew: false, phase: 'open' }, undefined])
+    expect(job.state.counts).toEqual(COUNTS)
+    expect(codeOf(() => job.start('a', { count: 4 }))).toBe('exists')
+  })
+
+  it('makes no job when what is claimed is refused', () => {
+    const job = new JobShard()
+
+    expect(codeOf(() => job.start('a', { count: 3 }, 65))).toBe('invalid-argument')
+    expect(job.submit({ count: 3 }).isNew).toBe(true)
+  })
+
+  it('loses what was granted with the lease, as after any grant', () => {
+    const job = new JobShard()
+    job.start('a', { count: 1 })
+
+    job.pass(LEASE_MS)
+
+    expect(job.tasksFor('b')).toEqual([0])
+    job.check()
+  })
+})
+
 describe('a job', () => {
   it('is submitted, granted, done and ended', () => {
     const job = new JobShard()

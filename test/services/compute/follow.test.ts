@@ -6,7 +6,11 @@ import { JOB_COMPLETE, JOB_GRANT } from '../../../src/core/machine/job-calls.ts'
 import { jobSpace } from '../../../src/core/machine/job-names.ts'
 import { encodeValue } from '../../../src/executor/values.ts'
 import type { Job } from '../../../src/services/compute/job.ts'
-import { Jobs, NodeSubmitter } from '../../../src/services/compute/jobs.ts'
+import { Jobs } from '../../../src/services/compute/jobs.ts'
+import {
+  NodeSubmitter,
+  type NodeSubmitterComponents
+} from '../../../src/services/compute/node-submitter.ts'
 import { PROMPT_WAIT_MS } from '../../../src/shard/shards.ts'
 import { VirtualClock } from '../../../src/testing/virtual-clock.ts'
 import { LocalShards } from '../local-shards.ts'
@@ -25,7 +29,8 @@ beforeEach(() => {
   const none = (): never => {
     throw new Error('There are no blocks')
   }
-  const submitter = new NodeSubmitter({ shards, clock, files: { putFor: none }, offer: () => {} })
+  const begin: NodeSubmitterComponents['begin'] = async (_, give) => await give(undefined)
+  const submitter = new NodeSubmitter({ shards, clock, files: { putFor: none }, begin })
   jobs = new Jobs({ shards, clock, submitter, read: none })
 })
 

@@ -2,6 +2,7 @@
 
 import { chance, pick, shuffle, type Random } from '../../../src/base/random.ts'
 import { JOB_COMPLETE, JOB_GRANT, JOB_SUBMIT } from '../../../src/core/machine/job-calls.ts'
+import { START_JOB } from '../../../src/core/machine/job-start.ts'
 import { streamOf } from '../mesh/plan.ts'
 import type { JobNode } from './job-node.ts'
 import { ACTS, type Fault, type Plan } from './plan.ts'
@@ -20,6 +21,7 @@ const MEMBERS_MIN = 2
 
 const HUNTED: readonly (readonly [Fault, string])[] = [
   ['submit-hunt', JOB_SUBMIT.name],
+  ['submit-hunt', START_JOB.name],
   ['grant-hunt', JOB_GRANT.name],
   ['complete-hunt', JOB_COMPLETE.name]
 ]

@@ -11,6 +11,12 @@ import {
   type GrantArgs,
   type GrantResult
 } from '../../../src/core/machine/job-calls.ts'
+import {
+  START_JOB,
+  type Claim,
+  type StartArgs,
+  type StartResult
+} from '../../../src/core/machine/job-start.ts'
 import type { OrderedReads } from '../../../src/core/machine/ordered-state.ts'
 import { MachineReads } from '../../../src/core/machine/reads.ts'
 import { stateHash } from '../../../src/core/machine/snapshot.ts'
@@ -95,6 +101,9 @@ export class Witness {
     const { space, order, name, args, result } = call
     if (name === JOB_GRANT.name) {
       this.#checkGrant(space, args as GrantArgs, result as GrantResult)
+    } else if (name === START_JOB.name) {
+      const { granted } = result as StartResult
+      if (granted !== undefined) this.#checkGrant(space, (args as StartArgs).claim, granted)
     } else if (name === JOB_COMPLETE.name) {
       this.#checkVerdicts(space, order, {
         args: args as CompleteArgs,
@@ -103,7 +112,7 @@ export class Witness {
     }
   }
 
-  #checkGrant(space: string, { worker }: GrantArgs, { tasks }: GrantResult): void {
+  #checkGrant(space: string, { worker }: Claim, { tasks }: GrantResult): void {
     const job = this.#world.plan.jobs.find(({ id }) => `~${id}` === space)
     for (const { task, attempt, isSpeculative, isOnTrial } of tasks) {
       this.counts.grants += 1
