@@ -39,6 +39,8 @@ export type HostParts = {
   readonly store: StoreId
   /** Where the layout wants the replicas of a group. */
   readonly owners: (group: number) => readonly Place[]
+  /** Called after each tick of the replicas. */
+  readonly onTick?: () => void
 }
 
 export class ShardHost implements ReplicaHost, ReplicaKeeper {
@@ -85,7 +87,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
   async start(): Promise<void> {
     this.#isRunning = true
     for (const group of this.#folder.groups()) await this.#openReplica(group)
-    this.#tickSoon()
+    this.#timers.after(RAFT_TICK_MS, () => this.#tick())
   }
 
   /** Ends everything; what was acknowledged is durable already. Idempotent. */
@@ -220,19 +222,17 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
 
   // The host's own.
 
-  #tickSoon(): void {
-    this.#timers.after(RAFT_TICK_MS, () => this.#tick())
-  }
-
   #tick(): void {
-    this.#tickSoon()
-    const { logStore, clock } = this.#parts
+    this.#timers.after(RAFT_TICK_MS, () => this.#tick())
+    const { logStore, clock, onTick } = this.#parts
     const stall = stallOf(logStore, clock)
     this.#isSilent = stall === 'long' || this.failure() !== undefined
     for (const replica of this.replicas()) {
       if (stall !== 'none') replica.handOver()
       replica.tick()
     }
+    this.#traffic.flush()
+    onTick?.()
   }
 
   async #openReplica(group: number): Promise<void> {

@@ -21,14 +21,13 @@ import type { Network, Unsubscribe } from '../net/network.ts'
 import { SYSTEM_GROUP } from '../wire/shard.ts'
 import type { CallBatcher } from './call-batcher.ts'
 import type { ShardHost } from './host.ts'
+import { RAFT_TICK_MS } from './raft-core.ts'
 import type { Replica } from './replica.ts'
 import type { Router } from './router.ts'
 import { SYSTEM } from './shards.ts'
 
 /** Where the system group keeps it. */
 const KEY: Uint8Array = utf8('layout')
-/** How often the leader looks at the members: changes within this time become one layout. */
-const PERIOD_MS = 250
 /** How often a node asks a peer for a newer one: gossip may be lost. */
 const PULL_MS = 5_000
 /** Likewise while it has none. */
@@ -72,7 +71,6 @@ export class LayoutKeeper {
   readonly #unsubscribe: Unsubscribe[] = []
   #layout: CommittedLayout | undefined
   #encoded: Uint8Array | undefined
-  #periodTimer: Timer | undefined
   #pullTimer: Timer | undefined
   #watched: Replica | undefined
   #looked: Looked | undefined
@@ -110,7 +108,7 @@ export class LayoutKeeper {
         const problem = 'a majority of the system group has to agree on a layout without it'
         throw new MeshError('no-quorum', `${peer} is out, but its place is kept: ${problem}`)
       }
-      await sleep(clock, PERIOD_MS)
+      await sleep(clock, RAFT_TICK_MS)
     }
   }
 
@@ -124,7 +122,6 @@ export class LayoutKeeper {
       })
     )
     this.#watch()
-    this.#periodically()
     this.#pullSoon()
   }
 
@@ -132,7 +129,6 @@ export class LayoutKeeper {
     this.#isRunning = false
     this.#known.reject(new MeshError('stopped', 'The node is stopping'))
     for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe()
-    this.#periodTimer?.cancel()
     this.#pullTimer?.cancel()
   }
 
@@ -217,12 +213,9 @@ export class LayoutKeeper {
     }
   }
 
-  #periodically(): void {
-    if (!this.#isRunning) return
-    this.#periodTimer = this.#parts.clock.after(PERIOD_MS, () => {
-      this.#periodically()
-      void this.#commit()
-    })
+  /** A tick of the replicas has passed: changes of members within it become one layout. */
+  tick(): void {
+    if (this.#isRunning) void this.#commit()
   }
 
   /** The leader of the system group commits another layout when the members ask for one. */

@@ -1,13 +1,13 @@
 // Cuts the logs of groups that grew long: entries that are applied, and safely in the store, are of
 // use to slow members only.
 
-import type { Clock, Timer } from '../base/clock.ts'
 import { errorMessage } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { ShardHost } from './host.ts'
+import { RAFT_TICK_MS } from './raft-core.ts'
 import type { Replica } from './replica.ts'
 
-const PERIOD_MS = 1_000
+const PERIOD_TICKS: number = 1_000 / RAFT_TICK_MS
 export type Trimming = {
   /** A log is cut when it has so many entries more than it keeps. */
   readonly slack: number
@@ -20,7 +20,6 @@ export type Trimming = {
 const TRIMMING: Trimming = { slack: 4_096, kept: 2_048, keptMax: 32_768 }
 
 export type LogTrimmerParts = {
-  readonly clock: Clock
   readonly log: Logger
   readonly host: ShardHost
 }
@@ -29,22 +28,18 @@ export class LogTrimmer {
   readonly #parts: LogTrimmerParts
   readonly #trimming: Trimming
   readonly #busy = new Set<number>()
-  #timer: Timer | undefined
+  #ticks = 0
 
   constructor(parts: LogTrimmerParts, trimming: Trimming = TRIMMING) {
     this.#parts = parts
     this.#trimming = trimming
   }
 
-  start(): void {
-    this.#timer = this.#parts.clock.after(PERIOD_MS, () => {
-      this.start()
-      for (const replica of this.#parts.host.replicas()) this.#look(replica)
-    })
-  }
-
-  stop(): void {
-    this.#timer?.cancel()
+  /** A tick of the replicas has passed. */
+  tick(): void {
+    this.#ticks += 1
+    if (this.#ticks % PERIOD_TICKS !== 0) return
+    for (const replica of this.#parts.host.replicas()) this.#look(replica)
   }
 
   #look(replica: Replica): void {

@@ -7,7 +7,7 @@ import type { Logger } from '../base/log.ts'
 import { MIB } from '../base/units.ts'
 import type { Network } from '../net/network.ts'
 import { RAFT_PROTOCOL, encodeRaftFrame, groupMessages, messageBytes } from '../wire/shard-frame.ts'
-import type { GoneReplica } from '../wire/shard-frame.ts'
+import type { GoneReplica, GroupMessage } from '../wire/shard-frame.ts'
 import { MESSAGE_BYTES_MAX, SendQueue } from './send-queue.ts'
 import type { OutgoingMessage, Parcel } from './send-queue.ts'
 
@@ -49,6 +49,8 @@ export class PeerLink {
   /** To be reported at the next flush. */
   #dropped: OutgoingMessage[] = []
   #isFlushDue = false
+  /** By group: answers to heartbeats that wait for a frame that goes anyway. */
+  readonly #answers = new Map<number, OutgoingMessage>()
   #isSending = false
   #isSendingUrgent = false
   /** The last frame was taken: what is held up now waits for room, not for a connection. */
@@ -69,13 +71,25 @@ export class PeerLink {
     this.#queue = new SendQueue({ urgentBytesMax: URGENT_BYTES_MAX, bulkBytesMax })
   }
 
+  /** What may wait goes with the next frame, at the latest when `flush` is called. */
   send(outgoing: OutgoingMessage): void {
+    if (mayWait(outgoing)) {
+      this.#answers.set(outgoing.group, outgoing)
+      return
+    }
+    // Who takes entries is there. The leader took the other answer for a sign that it lacks these.
+    if (outgoing.message.type === 'append-response') this.#answers.delete(outgoing.group)
     const dropped = this.#isPaused() ? [outgoing] : this.#queue.push(outgoing)
     if (dropped.length > 0) {
       this.#dropped.push(...dropped)
       this.#noteTooLarge(outgoing)
     }
     this.#flushSoon()
+  }
+
+  /** What has waited goes now. */
+  flush(): void {
+    if (this.#answers.size > 0) this.#flushSoon()
   }
 
   sendGone(toStore: StoreId, replica: GoneReplica): void {
@@ -94,6 +108,14 @@ export class PeerLink {
     this.#retry?.cancel()
   }
 
+  #takeAnswers(): void {
+    const dropped = [...this.#answers.values()].flatMap((answer) =>
+      this.#isPaused() ? [answer] : this.#queue.push(answer)
+    )
+    this.#answers.clear()
+    this.#dropped.push(...dropped)
+  }
+
   #isPaused(): boolean {
     return this.#pausedUntilMs > this.#components.clock.monotonicMs()
   }
@@ -110,6 +132,7 @@ export class PeerLink {
     this.#components.defer(() => {
       this.#isFlushDue = false
       if (this.#isStopped) return
+      this.#takeAnswers()
       this.#report()
       if (this.#retry !== undefined) return
       if (!this.#isSending) void this.#drain()
@@ -192,6 +215,11 @@ export class PeerLink {
     this.#dropped = []
     this.#options.onDropped(dropped)
   }
+}
+
+/** The answer to a heartbeat with which nobody reads: it says no more than that a member is there. */
+function mayWait({ message }: GroupMessage): boolean {
+  return message.type === 'heartbeat-response' && message.readSequence === 0
 }
 
 function doubled(firstMs: number, failures: number): number {

@@ -78,9 +78,17 @@ export class PeerLinks {
     this.#unsubscribe = network.onConnected((peer) => this.#links.get(peer)?.onConnected())
   }
 
-  /** Sends it with all else of this turn. What can't be sent is told to `onDropped`. */
+  /**
+   * Sends it with all else of this turn; the answer to a heartbeat may wait for {@link flush}. What
+   * can't be sent is told to `onDropped`.
+   */
   send(peer: PeerId, message: OutgoingMessage): void {
     if (!this.#isStopped) this.#link(peer).send(message)
+  }
+
+  /** Sends with all else of this turn what has waited until now. */
+  flush(): void {
+    for (const link of this.#links.values()) link.flush()
   }
 
   /** Says that a replica is no more; as unreliably as all else. */

@@ -9,12 +9,18 @@ import type { CommittedLayout } from '../core/groups/committed-layout.ts'
 import { nextStep } from '../core/groups/next-step.ts'
 import type { GroupView } from '../core/groups/next-step.ts'
 import { preferredLeaders, shouldTransfer } from '../core/groups/preferred-leaders.ts'
+import { isJoint } from '../core/raft/config-change.ts'
 import { NO_REPLICA } from '../core/raft/messages.ts'
+import type { Unsubscribe } from '../net/network.ts'
 import type { ShardHost } from './host.ts'
 import type { Replica } from './replica.ts'
 
-/** How often groups are looked at. */
+/** How often groups are looked at while there is something to do. */
 const PERIOD_MS = 200
+/** And for a while after: a member that was in the way may just not have answered yet. */
+const CALM_ROUNDS = 10
+/** Afterwards, in ticks of the replicas, as long as nothing changes. */
+const QUIET_PERIOD_TICKS = 4
 /** The unit in which `shouldTransfer` counts how long all was quiet. */
 const QUIET_TICK_MS = 100
 /** Groups led here that bring a learner up to date at one time. */
@@ -29,8 +35,14 @@ export type ReconcilerParts = {
   readonly connected: () => readonly PeerId[]
 }
 
-/** How long a group that is led here has been as it is, in ticks of the core. */
-type Quiet = { readonly term: number; readonly version: number; ticks: number }
+/** Since when a group that is led here has been as it is. */
+type Quiet = { readonly term: number; readonly version: number; readonly sinceMs: number }
+
+/** What the groups are brought in line with. */
+type Surroundings = {
+  readonly layout: CommittedLayout
+  readonly connected: readonly PeerId[]
+}
 
 export class Reconciler {
   readonly #parts: ReconcilerParts
@@ -39,41 +51,84 @@ export class Reconciler {
     version: 0,
     leaders: []
   }
+  readonly #unsubscribe: Unsubscribe
+  #looked: Surroundings | undefined
+  /** A leader came or went, or members changed. */
+  #hasNews = true
+  /** Looks since something was new or done. */
+  #calmRounds = 0
+  #quietTicks = 0
+  #isStopped = false
   #timer: Timer | undefined
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts
-  }
-
-  start(): void {
-    this.#timer = this.#parts.clock.after(PERIOD_MS, () => {
-      this.start()
-      this.#run()
+    this.#unsubscribe = parts.host.onChanged(() => {
+      this.#hasNews = true
     })
   }
 
   stop(): void {
+    this.#unsubscribe()
     this.#timer?.cancel()
+    this.#isStopped = true
+  }
+
+  /** A tick of the replicas has passed. */
+  tick(): void {
+    if (this.#timer !== undefined || this.#isStopped) return
+    this.#quietTicks += 1
+    if (this.#quietTicks >= QUIET_PERIOD_TICKS || this.#isNew(this.#surroundings())) this.#run()
+  }
+
+  #surroundings(): Surroundings | undefined {
+    const layout = this.#parts.layout()
+    return layout === undefined ? undefined : { layout, connected: this.#parts.connected() }
+  }
+
+  #isNew(now: Surroundings | undefined): boolean {
+    const before = this.#looked
+    if (this.#hasNews || now?.layout !== before?.layout) return true
+    const peers = before?.connected ?? []
+    return now?.connected.length !== peers.length || !peers.every((p) => now.connected.includes(p))
   }
 
   #run(): void {
-    const { host, layout: current, connected, self } = this.#parts
-    const layout = current()
-    if (layout === undefined) return
-    const present = new Set([self, ...connected()])
+    const now = this.#surroundings()
+    const isNew = this.#isNew(now)
+    this.#looked = now
+    this.#hasNews = false
+    this.#quietTicks = 0
+    const isBusy = now !== undefined && this.#stepAll(now)
+    this.#calmRounds = isNew || isBusy ? 0 : this.#calmRounds + 1
+    if (this.#calmRounds >= CALM_ROUNDS) return
+    this.#timer = this.#parts.clock.after(PERIOD_MS, () => {
+      this.#timer = undefined
+      this.#run()
+    })
+  }
+
+  /** @returns whether something was done, or is under way */
+  #stepAll({ layout, connected }: Surroundings): boolean {
+    const { host, self } = this.#parts
+    const present = new Set([self, ...connected])
     const led = [...host.replicas()].filter((replica) => replica.isReadyToLead)
     for (const group of this.#quiet.keys()) {
       if (host.replica(group)?.isLeader !== true) this.#quiet.delete(group)
     }
     let moves = led.filter(({ applied }) => applied.configState.learners.length > 0).length
+    let isBusy = moves > 0
     for (const replica of led) {
       const isMoving = replica.applied.configState.learners.length > 0
       const view = this.#viewOf(replica, layout, { present, mayAdd: isMoving || moves < MOVES_MAX })
-      if (this.#step(replica, view) === 'add-learner' && !isMoving) moves += 1
+      const why = this.#step(replica, view)
+      if (why === 'add-learner' && !isMoving) moves += 1
+      isBusy ||= why !== undefined || view.isChangePending || isJoint(view.config)
     }
+    return isBusy
   }
 
-  /** @returns why a change was proposed */
+  /** @returns why a change was proposed, or leadership is handed over */
   #step(replica: Replica, view: GroupView): string | undefined {
     const { log } = this.#parts
     const { group } = replica
@@ -91,7 +146,7 @@ export class Reconciler {
     log.info('shard.transfer', { group, to })
     replica.transferTo(to)
     this.#quiet.delete(group)
-    return undefined
+    return 'transfer'
   }
 
   #viewOf(
@@ -139,11 +194,11 @@ export class Reconciler {
     const known = this.#quiet.get(group)
     const isSame = known?.term === term && known.version === layoutVersion
     const isThere = preferred !== undefined && isReachable(preferred)
+    const nowMs = this.#parts.clock.monotonicMs()
     if (known === undefined || !isSame || !isThere) {
-      this.#quiet.set(group, { term, version: layoutVersion, ticks: 0 })
+      this.#quiet.set(group, { term, version: layoutVersion, sinceMs: nowMs })
       return 0
     }
-    known.ticks += PERIOD_MS / QUIET_TICK_MS
-    return known.ticks
+    return (nowMs - known.sinceMs) / QUIET_TICK_MS
   }
 }

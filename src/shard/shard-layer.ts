@@ -79,7 +79,12 @@ export class ShardLayer {
       const layout = this.layouts.current()
       return layout === undefined ? [] : placesOf(layout, group)
     }
-    const host = new ShardHost({ ...parts, self, store: options.store, owners })
+    const onTick = (): void => {
+      this.layouts.tick()
+      this.#reconciler.tick()
+      this.#trimmer.tick()
+    }
+    const host = new ShardHost({ ...parts, self, store: options.store, owners, onTick })
     this.host = host
     const batcher = new CallBatcher(network, defer)
     this.layouts = new LayoutKeeper(
@@ -109,7 +114,7 @@ export class ShardLayer {
     const layout = (): CommittedLayout | undefined => this.layouts.current()
     const connected = (): readonly PeerId[] => network.connected()
     this.#reconciler = new Reconciler({ clock, log, host, self, layout, connected })
-    this.#trimmer = new LogTrimmer({ clock, log, host }, options.trimming)
+    this.#trimmer = new LogTrimmer({ log, host }, options.trimming)
   }
 
   /** Opens what is stored, and makes the groups of a mesh that begins here. */
@@ -125,8 +130,6 @@ export class ShardLayer {
   async start(): Promise<void> {
     await this.host.start()
     this.layouts.start()
-    this.#reconciler.start()
-    this.#trimmer.start()
     await this.layouts.known()
   }
 
@@ -164,7 +167,6 @@ export class ShardLayer {
   async stop(): Promise<void> {
     if (this.#stopping.signal.aborted) return
     this.#stopping.abort(new MeshError('stopped', 'The node is stopping'))
-    this.#trimmer.stop()
     this.#reconciler.stop()
     this.layouts.stop()
     await this.#handOver()

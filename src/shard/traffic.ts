@@ -85,6 +85,11 @@ export class Traffic {
     else this.#sendNow(replica, message)
   }
 
+  /** A tick has passed: answers to heartbeats have waited long enough for a frame to go with. */
+  flush(): void {
+    this.#links.flush()
+  }
+
   /** The members of a group are others now: who went is told, for nobody else speaks to it. */
   membersChanged(replica: Replica): void {
     const { group, generation, applied } = replica

@@ -379,6 +379,46 @@ describe('S-5 a peer that is slow', () => {
     expect(dropped).toEqual([])
   })
 
+  it('gets answers to heartbeats with a frame that goes anyway, or when they have waited', async () => {
+    const { clock, ends } = await mesh()
+    const [a, b] = ends
+    const answer = (group: number, readSequence = 0): OutgoingMessage =>
+      outgoing({ type: 'heartbeat-response', to: 2, readSequence }, group)
+    const typesHeard = (): string[] =>
+      b.heard.splice(0).map(({ frame }) => {
+        const messages = frame.groups.flatMap((group) => group.messages)
+        return messages.map(({ type }) => type).join(' ')
+      })
+
+    a.links.send(b.network.peerId, answer(1))
+    await clock.advance(200)
+    expect(typesHeard()).toEqual([])
+    a.links.send(b.network.peerId, beat(2))
+    await clock.advance(200)
+    expect(typesHeard()).toEqual(['heartbeat heartbeat-response'])
+
+    a.links.send(b.network.peerId, answer(1))
+    await clock.advance(200)
+    a.links.flush()
+    await clock.advance(200)
+    expect(typesHeard()).toEqual(['heartbeat-response'])
+    a.links.flush()
+    await clock.advance(200)
+    expect(typesHeard()).toEqual([])
+
+    // Who takes entries is there.
+    a.links.send(b.network.peerId, answer(1))
+    a.links.send(b.network.peerId, outgoing({ type: 'append-response', to: 2, index: 4 }))
+    a.links.send(b.network.peerId, answer(2))
+    await clock.advance(200)
+    expect(typesHeard()).toEqual(['heartbeat-response append-response'])
+
+    // A read waits for this one.
+    a.links.send(b.network.peerId, answer(1, 7))
+    await clock.advance(200)
+    expect(typesHeard()).toEqual(['heartbeat-response'])
+  })
+
   it('loses the oldest appends of a group together, never a heartbeat, within the bound', async () => {
     const { network, clock, links, dropped } = slow(MIB)
     links.send(PEER, beat(1))
