@@ -112,6 +112,12 @@ export class ShardGroups {
    * @throws invalid-argument, not-found when nothing is left, conflict when a majority answers
    */
   async planRecovery(shard: ShardName): Promise<Recovery> {
+    const { plan } = await this.#plan(shard)
+    return plan
+  }
+
+  /** @returns also the newest generation that anybody has heard of, if only by name. */
+  async #plan(shard: ShardName): Promise<{ plan: Recovery; newest: number }> {
     const { mesh } = this.#parts
     const group = this.#groupOf(shard)
     const refused = (code: 'not-found' | 'conflict', why: string): MeshError =>
@@ -140,7 +146,7 @@ export class ShardGroups {
       const are = `${count} of its ${voters.length} voters answer`
       throw refused('conflict', `${are}, so it elects a leader by itself and loses nothing`)
     }
-    return {
+    const plan = {
       shard,
       generation,
       survivors: left.map(({ peer, own }) => {
@@ -154,6 +160,7 @@ export class ShardGroups {
         .toSorted((a, b) => compareText(a.name, b.name)),
       commit: Math.max(...left.map(({ own }) => own.commit))
     }
+    return { plan, newest: Math.max(...all.map(({ own }) => own.generation)) }
   }
 
   /**
@@ -168,11 +175,12 @@ export class ShardGroups {
     options: { readonly signal?: AbortSignal | undefined } = {}
   ): Promise<Recovery & { readonly newGeneration: number }> {
     const { colleagues, shardLayer } = this.#parts
-    const plan = await this.planRecovery(shard)
+    const { plan, newest } = await this.#plan(shard)
     const { generation, survivors } = plan
     const group = this.#groupOf(shard)
     const [best] = survivors as [Survivor]
-    const newGeneration = await colleagues.recoverAt(best.peerId, { group, generation })
+    const order = { group, generation, newest }
+    const newGeneration = await colleagues.recoverAt(best.peerId, order)
     try {
       const { signal } = options
       await shardLayer.router.query(

@@ -3,7 +3,7 @@
 // here is one that a crash between them leaves mendable.
 
 import type { Logger } from '../base/log.ts'
-import { foundingRoster, nextGeneration, type Place } from '../core/groups/roster.ts'
+import { foundingRoster, type Place } from '../core/groups/roster.ts'
 import { decode, encode, record, uint } from '../core/machine/codec.ts'
 import { readMeta } from '../core/machine/records.ts'
 import { EMPTY_CONFIG_STATE, NO_REPLICA } from '../core/raft/messages.ts'
@@ -144,13 +144,10 @@ export class GroupFolder {
   /**
    * Makes a replica that has ended the only member of a new generation of its group. All that is in
    * its log becomes committed.
-   *
-   * @param lot see `nextGeneration`
    */
-  async refound(group: number, before: AppliedState, lot: number): Promise<ReplicaName> {
+  async refound(group: number, before: AppliedState, generation: number): Promise<ReplicaName> {
     const { logStore, stateStore, place } = this.#parts
     const { nextReplica: replica, layoutVersion } = before.roster
-    const generation = nextGeneration(before.roster.generation, lot)
     const roster = foundingRoster([{ ...place, replica }], { layoutVersion, generation })
     const configState = { ...EMPTY_CONFIG_STATE, voters: [replica] }
     const state = stateStore.group(group)

@@ -5,7 +5,7 @@ import { isMeshError, MeshError, toMeshError } from '../base/errors.ts'
 import type { PeerId, StoreId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
-import { GENERATION_LOTS, type Place } from '../core/groups/roster.ts'
+import { GENERATION_LOTS, nextGeneration, type Place } from '../core/groups/roster.ts'
 import type { Message, ReplicaId } from '../core/raft/messages.ts'
 import type { Network, Unsubscribe } from '../net/network.ts'
 import type { GroupWrite, LogStore } from '../storage/log-store.ts'
@@ -139,13 +139,13 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
   }
 
   /** Founds a group anew from a replica. @returns the new generation @throws overloaded */
-  async refound(replica: Replica): Promise<number> {
+  async refound(replica: Replica, newest: number): Promise<number> {
     const { group, applied } = replica
     try {
       const name = await this.#turns.run(group, async () => {
         this.#end(replica, new MeshError('stopped', 'The group is founded anew'))
         const lot = this.#parts.random.below(GENERATION_LOTS)
-        return await this.#folder.refound(group, applied, lot)
+        return await this.#folder.refound(group, applied, nextGeneration(newest, lot))
       })
       if (name !== undefined) return name.generation
       throw new MeshError('overloaded', `Group ${group} is being changed here; ask again`)

@@ -151,11 +151,13 @@ export class Traffic {
     const { group, generation } = name
     const replica = this.#keeper.replica(group)
     const known = this.#keeper.lastOf(group)
+    // Who has nothing of a generation yet has promised nothing either, and may be of any other one.
+    const isBound = known !== undefined && !isBlank(replica)
     // The group was founded anew without the sender.
-    if (known !== undefined && generation < known.generation) {
+    if (isBound && generation < known.generation) {
       return { ...name, replica: message.from, newest: known.generation }
     }
-    const isNew = known === undefined || generation > known.generation || message.to > known.id
+    const isNew = known === undefined || generation !== known.generation || message.to > known.id
     if (isNew) {
       // Only a leader speaks to a replica that knows nothing yet.
       if (LEADERS.has(message.type)) this.#keeper.join(group, name)
@@ -215,4 +217,9 @@ export class Traffic {
       }
     }
   }
+}
+
+/** Whether it was begun, and has received nothing yet. */
+function isBlank(replica: Replica | undefined): boolean {
+  return replica?.applied.index === 0 && replica.raft.state.log.lastIndex === 0
 }

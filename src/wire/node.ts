@@ -22,8 +22,11 @@ export type NodeRequest =
   | { kind: 'replicas' }
   | RecoverOrder
 
-/** Found a new generation of a group; `generation` is the one that is given up. */
-export type RecoverOrder = { kind: 'recover'; group: number; generation: number }
+/**
+ * Found a new generation of a group; `generation` is the one that is given up, and `newest`, where it
+ * is another one, the newest that anybody has heard of.
+ */
+export type RecoverOrder = { kind: 'recover'; group: number; generation: number; newest?: number }
 
 export type ScrubReply = {
   readonly checked: number
@@ -120,7 +123,8 @@ export function encodeNodeRequest(request: NodeRequest): Uint8Array {
 function fieldsOf(request: NodeRequest): Readonly<Record<string, bigint>> {
   if (request.kind === 'scrub') return { bytesPerSecond: BigInt(request.bytesPerSecond ?? 0) }
   if (request.kind !== 'recover') return {}
-  return { group: BigInt(request.group), generation: BigInt(request.generation) }
+  const { group, generation, newest = 0 } = request
+  return { group: BigInt(group), generation: BigInt(generation), newest: BigInt(newest) }
 }
 
 /** @throws invalid-data */
@@ -135,12 +139,16 @@ export function decodeNodeRequest(bytes: Uint8Array): NodeRequest {
     }
     case 'replicas':
       return { kind: 'replicas' }
-    case 'recover':
+    case 'recover': {
+      const { value } = operation
+      const newest = toSafeInteger(value.newest, 'generation')
       return {
         kind: 'recover',
-        group: groupOf(operation.value.group),
-        generation: toSafeInteger(operation.value.generation, 'generation')
+        group: groupOf(value.group),
+        generation: toSafeInteger(value.generation, 'generation'),
+        ...(newest === 0 ? {} : { newest })
       }
+    }
     case undefined:
       throw malformed('node request', 'it names no operation that is known here')
   }

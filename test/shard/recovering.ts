@@ -58,12 +58,12 @@ export function leftOf(mesh: ShardMesh, side: readonly ShardPeer[] = mesh.peers)
 export function leaderless(
   mesh: ShardMesh,
   side: readonly ShardPeer[] = mesh.peers
-): { group: number; survivors: Left[] }[] {
-  return leftOf(mesh, side).flatMap((found, group) =>
-    found.some(({ own }) => own.leader !== undefined)
-      ? []
-      : [{ group, survivors: survivorsOf(found) }]
-  )
+): { group: number; survivors: Left[]; newest: number }[] {
+  return leftOf(mesh, side).flatMap((found, group) => {
+    if (found.some(({ own }) => own.leader !== undefined)) return []
+    const newest = Math.max(0, ...found.map(({ own }) => own.generation))
+    return [{ group, survivors: survivorsOf(found), newest }]
+  })
 }
 
 /** What a node has set aside of a value: by group, and the generation that it is of. */

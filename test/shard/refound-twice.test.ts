@@ -2,16 +2,21 @@
 
 import { describe, expect, it } from 'vitest'
 import { utf8 } from '../../src/base/bytes.ts'
+import type { Replica } from '../../src/shard/replica.ts'
 import { refound } from '../../src/shard/refound.ts'
 import { SPACES, get, keptOf, leaderless, leftOf, put, started } from './recovering.ts'
 import type { ShardMesh, ShardPeer } from './shard-mesh.ts'
 
-async function recoverAt(mesh: ShardMesh, side: readonly ShardPeer[]): Promise<void> {
-  for (const { group, survivors } of leaderless(mesh, side)) {
+async function recoverAt(
+  mesh: ShardMesh,
+  side: readonly ShardPeer[],
+  isWanted: (group: number) => boolean = () => true
+): Promise<void> {
+  for (const { group, survivors, newest } of leaderless(mesh, side)) {
     const [best] = survivors
-    if (best === undefined) continue
+    if (best === undefined || !isWanted(group)) continue
     const { generation } = best.own
-    await mesh.clock.run(refound(best.peer.layer.host, { group, generation }))
+    await mesh.clock.run(refound(best.peer.layer.host, { group, generation, newest }))
   }
 }
 
@@ -102,6 +107,54 @@ describe('a group that is there twice', () => {
         for (const space of spaces) expect(await clock.run(get(layer, space))).toBe('after')
         expect(layer.host.failure()).toBeUndefined()
       }
+      await mesh.stop()
+    }
+  )
+
+  it.each([1, 2, 3, 4])(
+    'goes on from an earlier generation where nobody has anything of the newer one, seed %d',
+    async (seed) => {
+      const mesh = await started(seed)
+      const { clock } = mesh
+      const lose = async (peer: ShardPeer): Promise<void> => {
+        await clock.run(peer.kill())
+        peer.isMember = false
+      }
+      const space = 's0'
+      const group = mesh.peers[0]!.layer.router.shardOf(utf8(space)) + 1
+      const has = ({ layer }: ShardPeer): boolean => layer.host.replica(group) !== undefined
+      const [founder, away, gone] = mesh.peers.filter(has) as [ShardPeer, ShardPeer, ShardPeer]
+      await lose(away)
+      await lose(gone)
+      await clock.advance(10_000)
+      await recoverAt(mesh, mesh.peers, (lost) => lost !== group)
+      await mesh.until(() => mesh.isSettled([group]))
+      await recoverAt(mesh, mesh.peers)
+      // It is lost as soon as it has told another node of itself, and nothing more.
+      const others = mesh.peers.filter((peer) => ![founder, away, gone].includes(peer))
+      for (let ms = 0; !others.some(has) && ms < 5_000; ms++) await clock.advance(1)
+      const blank = others.find(has) as ShardPeer
+      expect(blank.layer.host.replica(group)?.applied.index).toBe(0)
+      const { generation } = blank.layer.host.replica(group) as Replica
+      await lose(founder)
+
+      away.revision += 1
+      await clock.run(away.start())
+      await clock.advance(20_000)
+
+      expect(away.layer.host.replica(group)?.generation).toBe(1)
+      await recoverAt(mesh, mesh.peers)
+      expect(away.layer.host.replica(group)?.generation).toBeGreaterThan(generation)
+      await mesh.until(() => mesh.isSettled())
+      const running = mesh.peers.filter(({ isRunning }) => isRunning)
+      for (const { layer } of running) expect(await clock.run(get(layer, space))).toBe('1')
+      await clock.run(put(away.layer, space, 'after'))
+      // Whoever founded it the first time comes too late.
+      founder.revision += 1
+      await clock.run(founder.start())
+      await mesh.until(() => keptOf(founder, group, space).has(generation))
+      for (const { layer } of [founder, ...running])
+        expect(await clock.run(get(layer, space))).toBe('after')
       await mesh.stop()
     }
   )

@@ -107,6 +107,10 @@ describe('a group without its majority', () => {
         message: expect.stringContaining('it has a leader')
       })
     }
+    const [{ group, generation }] = own as [(typeof own)[number]]
+    await expect(
+      clock.run(refound(first.layer.host, { group, generation, newest: 2 ** 52 }))
+    ).rejects.toMatchObject({ code: 'invalid-argument' })
     expect(missing).toBeDefined()
     await expect(
       clock.run(refound(first.layer.host, { group: missing ?? 0, generation: 1 }))

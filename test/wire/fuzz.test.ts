@@ -369,7 +369,15 @@ const VALUES: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
       { requiredKeys: ['kind'] }
     ),
     fc.record({ kind: just('replicas') }),
-    fc.record({ kind: just('recover'), group: fc.nat(65_535), generation: count })
+    fc.record(
+      {
+        kind: just('recover'),
+        group: fc.nat(65_535),
+        generation: count,
+        newest: fc.integer({ min: 1, max: 2 ** 51 })
+      },
+      { requiredKeys: ['kind', 'group', 'generation'] }
+    )
   ),
   'node StatusReply': fc.record({
     usedBytes: count,
