@@ -4,8 +4,11 @@ import { describe, expect, it } from 'vitest'
 import { inWords } from './jobs/show.ts'
 import { simulate } from './jobs/simulation.ts'
 
-/** Short ones, with nearly every kind of faults between them. */
-const SEEDS = [2, 8, 10, 11, 12, 14, 15, 16]
+/**
+ * Short ones, with nearly every kind of faults between them. 3 and 5 find most of what is broken in
+ * what shards do with jobs, and tasks beside one on trial; in 241 a mended job was passed over.
+ */
+const SEEDS = [2, 3, 5, 8, 11, 14, 15, 16, 241]
 
 /** @returns what went wrong, in words */
 async function failuresOf(seeds: readonly number[]): Promise<string[]> {
