@@ -184,6 +184,8 @@ export class Witness {
     const isSame = old.phase === now.phase || old.phase === 'open'
     const isReopened = old.phase === 'ended' && now.phase === 'open' && isMended
     demand('Phases', isSame || isReopened, `job ${id} was ${old.phase} and is ${now.phase}`)
+    const isAsBefore = old.phase !== 'cancelled' || now.counts.done === old.counts.done
+    demand('CancelEnds', isAsBefore, `something of ${id} was taken after it was cancelled`)
     for (const [task, record] of before.tasks) {
       const later = after.tasks.get(task)
       const name = `task ${task} of ${id}`
