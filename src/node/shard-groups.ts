@@ -165,7 +165,7 @@ export class ShardGroups {
 
   /**
    * Founds a group anew from the best of what is left, and waits until it answers. What only the
-   * missing voters had is lost, and whatever they come back with is discarded.
+   * missing voters had is lost, and whatever they come back with is set aside there.
    *
    * @returns what was gone on from, and the new generation
    * @throws as {@link planRecovery}; no-quorum when the group doesn't answer afterwards
