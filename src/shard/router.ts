@@ -176,6 +176,7 @@ export class Router implements Shards {
   async #call(group: number, call: ShardCall, attempts: Attempts): Promise<Done> {
     const result = await this.#retried(group, call, attempts)
     if (result.kind === 'done') return result
+    if (result.kind === 'failed') throw failureOf(result)
     throw new MeshError('invalid-data', `A call of a shard was answered "${result.kind}"`)
   }
 
@@ -245,10 +246,12 @@ export class Router implements Shards {
           : this.#send(peer, call, deadline, batcher)
       )
       hints.answered(peer)
-      if (result.kind === 'failed') return withLeader(failureOf(result), result.leader)
-      return result.kind === 'again'
-        ? new MeshError('overloaded', 'The answer had no room')
-        : result
+      // S-12. One without a client is done anew each time, and may do better.
+      const isRemembered = call.kind === 'execute' && call.request.client !== 0
+      const isAnswer = result.kind !== 'failed' || (result.isDecided && isRemembered)
+      if (!isAnswer) return failureOf(result)
+      if (result.kind !== 'again') return result
+      return new MeshError('overloaded', 'The answer had no room')
     } catch (error) {
       return toMeshError(error)
     }
@@ -292,9 +295,4 @@ type Attempts = {
 
 function nobody(group: number): MeshError {
   return new MeshError('unreachable', `Nobody that could know group ${group} answers`)
-}
-
-function withLeader(error: MeshError, leader: PeerId | undefined): MeshError {
-  if (leader === undefined) return error
-  return new MeshError(error.code, error.message, { details: { ...error.details, leader } })
 }

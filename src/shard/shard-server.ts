@@ -94,7 +94,7 @@ export class ShardServer {
     const replica = this.#replica(target)
     this.#checkSpace(request.space, replica.group)
     const answer = await replica.execute(request)
-    if (answer.kind === 'refused') throw answer.error
+    if (answer.kind === 'refused') return { ...failedResult(answer.error), isDecided: true }
     return { kind: 'done', revision: answer.revision, result: answer.result }
   }
 

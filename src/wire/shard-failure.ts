@@ -5,7 +5,7 @@ import { ERROR_CODES, errorCodeFromNumber, MeshError } from '../base/errors.ts'
 import type { ErrorCode } from '../base/errors.ts'
 import type { PeerId } from '../base/ids.ts'
 import { malformed } from './proto.ts'
-import { bytesOf, cutText, numberOf, peerOf, textOf } from './proto-values.ts'
+import { bytesOf, cutText, flagOf, numberOf, peerOf, textOf } from './proto-values.ts'
 import { ProtoWriter, readFields } from './proto-writer.ts'
 
 const MESSAGE_BYTES_MAX = 1_024
@@ -25,6 +25,8 @@ export type FailedResult = {
   /** Who may lead the group: worth asking next. */
   readonly leader?: PeerId | undefined
   readonly details: FailureDetails
+  /** What the machine answers to a command: the same wherever and however often it is asked. */
+  readonly isDecided: boolean
 }
 
 /** @returns what a call answers that failed: a MeshError's own, or `internal` */
@@ -38,13 +40,15 @@ export function failedResult(error: MeshError, leader?: PeerId): FailedResult {
     code: error.code,
     message: error.message,
     leader,
-    details: Object.fromEntries(details)
+    details: Object.fromEntries(details),
+    isDecided: false
   }
 }
 
-/** @returns the error that a call failed with. */
-export function failureOf({ code, message, details }: FailedResult): MeshError {
-  return new MeshError(code, message, { details })
+/** @returns the error that a call failed with, the leader among its details. */
+export function failureOf({ code, message, details, leader }: FailedResult): MeshError {
+  const about = leader === undefined ? details : { ...details, leader }
+  return new MeshError(code, message, { details: about })
 }
 
 export function writeFailed(writer: ProtoWriter, result: FailedResult): void {
@@ -58,6 +62,7 @@ export function writeFailed(writer: ProtoWriter, result: FailedResult): void {
     else detail.uint(2, value)
     writer.present(4, detail.finish())
   }
+  writer.bool(5, result.isDecided)
 }
 
 /** @throws invalid-data, invalid-argument */
@@ -65,6 +70,7 @@ export function decodeFailed(bytes: Uint8Array): FailedResult {
   let code: ErrorCode | undefined
   let message = ''
   let leader: PeerId | undefined
+  let isDecided = false
   const details: [string, number | string][] = []
   for (const field of readFields(bytes, WHAT)) {
     if (field.field === 1) code = errorCodeFromNumber(numberOf(field, WHAT))
@@ -73,10 +79,10 @@ export function decodeFailed(bytes: Uint8Array): FailedResult {
     else if (field.field === 4) {
       if (details.length === DETAILS_MAX) throw malformed(WHAT, 'a failure has too many details')
       details.push(decodeDetail(bytesOf(field, WHAT, bytes.length)))
-    }
+    } else if (field.field === 5) isDecided = flagOf(field, WHAT)
   }
   if (code === undefined) throw malformed(WHAT, 'a failure has no code')
-  const rest = { code, message, details: Object.fromEntries(details) }
+  const rest = { code, message, details: Object.fromEntries(details), isDecided }
   return leader === undefined ? { kind: 'failed', ...rest } : { kind: 'failed', ...rest, leader }
 }
 

@@ -85,7 +85,7 @@ const FIELD_OF: Readonly<Record<ShardResult['kind'], KindField>> = {
 function tooLong(bytes: Uint8Array): FailedResult {
   const bound = `at most ${REPLY_BYTES_MAX} can be sent; ask for less at once`
   const message = `The answer has ${bytes.length} bytes; ${bound}`
-  return { kind: 'failed', code: 'too-large', message, details: {} }
+  return { kind: 'failed', code: 'too-large', message, details: {}, isDecided: false }
 }
 
 function encodeResult(result: ShardResult): Uint8Array {

@@ -122,9 +122,10 @@ const resultArb: fc.Arbitrary<ShardResult> = fc.oneof(
       code: codeArb,
       message: textArb,
       leader: peerArb,
-      details: fc.dictionary(nameArb, fc.oneof(numberArb, textArb), { maxKeys: 4 })
+      details: fc.dictionary(nameArb, fc.oneof(numberArb, textArb), { maxKeys: 4 }),
+      isDecided: fc.boolean()
     },
-    { requiredKeys: ['kind', 'code', 'message', 'details'] }
+    { requiredKeys: ['kind', 'code', 'message', 'details', 'isDecided'] }
   ),
   fc.record({ kind: fc.constant('layout' as const), layout: bytesArb }, { requiredKeys: ['kind'] }),
   fc.record({ kind: fc.constant('again' as const) })

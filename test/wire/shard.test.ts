@@ -275,7 +275,7 @@ describe('replies', () => {
     const read = failureOf(result)
     expect(read.code).toBe('compacted')
     expect(read.message).toBe('é'.repeat(512))
-    expect(read.details).toEqual({ revision: 7, space: 'x' })
+    expect(read.details).toEqual({ revision: 7, space: 'x', leader: 'abc' })
     expect(result.leader).toBe('abc')
   })
 })

@@ -96,7 +96,7 @@ function workerOf(draft: JobDraft, { worker: name, lease }: GrantArgs): WorkerDr
   throw new MeshError('not-found', `Cannot grant tasks: ${problem}; ask again with lease 0`)
 }
 
-/** No refusal: who is refused as overloaded is asked again at once by the router. */
+/** No refusal: whoever is one too many is told when to ask again. */
 function isFull({ transaction, space }: JobDraft): boolean {
   const span = spanOfJob(space)
   return transaction.count(AREAS['job-worker'], span, JOB_WORKERS_MAX) === JOB_WORKERS_MAX
