@@ -136,14 +136,16 @@ export function optional<T>(codec: Codec<T>): Codec<T | undefined> {
 export function record<T extends object>(fields: {
   readonly [K in keyof T]-?: Codec<T[K]>
 }): Codec<T> {
-  const entries = Object.entries(fields) as [keyof T, Codec<T[keyof T]>][]
+  const entries = (Object.entries(fields) as [keyof T, Codec<T[keyof T]>][]).map(
+    ([name, codec]) => ({ name, codec })
+  )
   return {
     write: (writer, value) => {
-      for (const [name, codec] of entries) codec.write(writer, value[name])
+      for (const { name, codec } of entries) codec.write(writer, value[name])
     },
     read: (reader) => {
       const value: Partial<T> = {}
-      for (const [name, codec] of entries) value[name] = codec.read(reader)
+      for (const { name, codec } of entries) value[name] = codec.read(reader)
       return value as T
     }
   }

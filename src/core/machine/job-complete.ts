@@ -55,7 +55,7 @@ function take(draft: JobDraft, worker: string, outcome: TaskOutcome): Verdict {
     takeResult(draft, stored, { worker, outcome })
     return 'accepted'
   }
-  const record = taskOfGrant(draft, worker, grant)
+  const record = taskOfGrant(draft, worker, grant, stored)
   switch (outcome.kind) {
     case 'done':
       takeResult(draft, record, { worker, outcome })

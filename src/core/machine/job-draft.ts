@@ -36,7 +36,7 @@ type StateDraft = Draft<Omit<JobState, 'counts' | 'stages'>> & {
   readonly stages: readonly Draft<StageState>[]
 }
 /** What a worker has, while it is changed. */
-export type WorkerDraft = { readonly lease: number; grants: readonly Grant[]; isChanged: boolean }
+export type WorkerDraft = { readonly lease: number; readonly grants: Grant[]; isChanged: boolean }
 
 const NO_BYTES = new Uint8Array(0)
 
@@ -123,7 +123,7 @@ export class JobDraft {
         ? undefined
         : {
             lease: stored.lease,
-            grants: decode(workerRecordCodec, stored.value).grants,
+            grants: [...decode(workerRecordCodec, stored.value).grants],
             isChanged: false
           }
     this.#workers.set(name, draft)
@@ -160,7 +160,7 @@ export class JobDraft {
 
   /** Notes that a worker has these besides what it has. */
   hand(worker: WorkerDraft, grants: readonly Grant[]): void {
-    worker.grants = [...worker.grants, ...grants]
+    worker.grants.push(...grants)
     worker.isChanged = true
   }
 
@@ -170,7 +170,9 @@ export class JobDraft {
     if (holder === undefined) return record
     const worker = this.worker(holder.worker)
     if (worker !== undefined) {
-      worker.grants = worker.grants.filter((grant) => grant.attempt !== attempt)
+      // In place: there may be hundreds of them, and as many outcomes.
+      const at = worker.grants.findIndex((grant) => grant.attempt === attempt)
+      if (at >= 0) worker.grants.splice(at, 1)
       worker.isChanged = true
     }
     const holders = record.holders.filter((each) => each !== holder)

@@ -225,7 +225,7 @@ function longestHeld(draft: JobDraft, worker: string): Help | undefined {
   }
   held.sort((a, b) => a.grant.attempt - b.grant.attempt)
   for (const { other, grant } of held.slice(0, JOB_READY_SCAN_MAX)) {
-    const record = taskOfGrant(draft, other, grant)
+    const record = taskOfGrant(draft, other, grant, draft.task(grant.task))
     if (record.holders.length > 1 || record.losses.includes(worker)) continue
     const choice = { task: grant.task, record, isSpeculative: true, isOnTrial: false }
     return { choice, dueMs: grant.grantedMs + slowMs }

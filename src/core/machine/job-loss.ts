@@ -42,7 +42,7 @@ export function isOnTrial(record: Losses, worker: string, policy: JobPolicy): bo
 export function loseWorker(draft: JobDraft, name: string): number {
   const worker = draft.worker(name)
   if (worker === undefined) return 0
-  const { grants } = worker
+  const grants = [...worker.grants]
   for (const grant of grants) loseGrant(draft, name, grant)
   draft.dropWorker(name)
   return grants.length
@@ -59,10 +59,17 @@ export function onJobLeaseEnd(transaction: Transaction, area: Area, key: Uint8Ar
   draft.save()
 }
 
-/** @returns the task of a worker's attempt, as it is or as it would be stored. */
-export function taskOfGrant(draft: JobDraft, worker: string, grant: Grant): TaskRecord {
-  const { task, attempt, grantedMs } = grant
-  const found = draft.task(task) ?? taskOfHolder({ worker, attempt })
+/**
+ * @param stored the task's record, if it has one
+ * @returns the task of a worker's attempt, as it is or as it would be stored.
+ */
+export function taskOfGrant(
+  draft: JobDraft,
+  worker: string,
+  { attempt, grantedMs }: Grant,
+  stored: TaskRecord | undefined
+): TaskRecord {
+  const found = stored ?? taskOfHolder({ worker, attempt })
   const ranWell = draft.timeMs - grantedMs >= JOB_RAN_WELL_MS
   if (!draft.job.policy.isLasting || !ranWell) return found
   return { ...found, failures: 0, losses: [], lossCount: 0 }
@@ -79,7 +86,7 @@ export function grantOf(
 /** Gives back one attempt, as lost with its worker. */
 export function loseGrant(draft: JobDraft, worker: string, grant: Grant): void {
   const { task, attempt } = grant
-  const found = taskOfGrant(draft, worker, grant)
+  const found = taskOfGrant(draft, worker, grant, draft.task(task))
   const record = { ...draft.release(found, attempt), ...withLoss(found, worker) }
   // Another worker has it, too.
   if (record.holders.length > 0) draft.putTask(task, record)

@@ -53,6 +53,7 @@ export class JobBoard {
   /** What this node tells of jobs. */
   readonly #own = new Map<string, JobOffer>()
   readonly #stopping = new AbortController()
+  #hasRoom = false
   #published = 0
   #listeners: Listeners = { onNews: () => {}, onOver: () => {} }
   #unsubscribe: Unsubscribe[] = []
@@ -89,6 +90,9 @@ export class JobBoard {
 
   /** While there is no room for a task nobody is asked. */
   setRoom(hasRoom: boolean): void {
+    // Mostly it is as before: this is said whenever a task ends.
+    if (hasRoom === this.#hasRoom) return
+    this.#hasRoom = hasRoom
     this.#step({ kind: 'room', hasRoom })
   }
 
