@@ -5,6 +5,7 @@ import { MeshError } from '../base/errors.ts'
 import { KIB, MIB } from '../base/units.ts'
 import { hasRepeated, JOB_FRAME_BYTES_MAX, RUN_TASKS_MAX, wholeNumber } from './job-task.ts'
 import { malformed } from './proto.ts'
+import { OneOf } from './proto-one-of.ts'
 import { bytesOf, cutText, flagOf, numberOf, textOf } from './proto-values.ts'
 import { ProtoWriter, readFields } from './proto-writer.ts'
 import type { ProtoField } from './proto-writer.ts'
@@ -76,6 +77,13 @@ function withoutRoom({ id, durationMs }: TaskOutcome): TaskOutcome {
   return { kind: 'lost', id, durationMs, logs: '', reason }
 }
 
+const KINDS = new OneOf<TaskOutcome['kind']>('an outcome', {
+  done: 4,
+  failed: 5,
+  lost: 6,
+  busy: 7
+})
+
 function encodeOutcome(outcome: TaskOutcome): Uint8Array {
   const isDone = outcome.kind === 'done'
   if (isDone && outcome.output.length > OUTPUT_BYTES_MAX) return encodeOutcome(tooLong(outcome))
@@ -83,11 +91,14 @@ function encodeOutcome(outcome: TaskOutcome): Uint8Array {
   writer.uint(1, wholeNumber(outcome.id, 'The number of a task'))
   writer.uint(2, wholeNumber(Math.round(outcome.durationMs), 'A duration'))
   if (outcome.logs !== '') writer.bytes(3, endOf(outcome.logs, OUTCOME_LOGS_BYTES_MAX))
-  if (isDone) writer.present(4, outcome.output)
-  else if (outcome.kind === 'failed') writer.present(5, encodeFailed(outcome))
-  else if (outcome.kind === 'lost') writer.present(6, cutText(outcome.reason, TEXT_BYTES_MAX))
-  else writer.present(7, NONE)
+  KINDS.write(writer, outcome.kind, encodeEnd(outcome))
   return writer.finish()
+}
+
+function encodeEnd(outcome: TaskOutcome): Uint8Array {
+  if (outcome.kind === 'done') return outcome.output
+  if (outcome.kind === 'failed') return encodeFailed(outcome)
+  return outcome.kind === 'lost' ? cutText(outcome.reason, TEXT_BYTES_MAX) : NONE
 }
 
 function tooLong(outcome: TaskOutcome & { kind: 'done' }): TaskOutcome {
@@ -124,34 +135,25 @@ export function decodeRan(bytes: Uint8Array): RanReply {
 
 function decodeOutcome(bytes: Uint8Array): TaskOutcome {
   let [id, durationMs, logs] = [0, 0, '']
-  let content: ProtoField | undefined
+  let found: ProtoField | undefined
   for (const field of readFields(bytes, WHAT)) {
     if (field.field === 1) id = numberOf(field, WHAT)
     else if (field.field === 2) durationMs = numberOf(field, WHAT)
     else if (field.field === 3) logs = textOf(field, WHAT, OUTCOME_LOGS_BYTES_MAX)
-    else if (field.field >= 4 && field.field <= 7) {
-      if (content !== undefined) throw malformed(WHAT, 'an outcome is of two kinds')
-      content = field
-    }
+    else found = KINDS.take(found, field, WHAT)
   }
-  switch (content?.field) {
-    case 4:
-      return {
-        kind: 'done',
-        id,
-        durationMs,
-        logs,
-        output: bytesOf(content, WHAT, OUTPUT_BYTES_MAX)
-      }
-    case 5:
-      return { kind: 'failed', id, durationMs, logs, ...decodeFailed(content, bytes.length) }
-    case 6:
-      return { kind: 'lost', id, durationMs, logs, reason: textOf(content, WHAT, TEXT_BYTES_MAX) }
-    case 7:
-      bytesOf(content, WHAT, bytes.length)
-      return { kind: 'busy', id, durationMs, logs }
-    default:
-      throw malformed(WHAT, 'an outcome is of no kind that is known here')
+  const { kind, field } = KINDS.demand(found, WHAT)
+  const about = { id, durationMs, logs }
+  switch (kind) {
+    case 'done':
+      return { kind, ...about, output: bytesOf(field, WHAT, OUTPUT_BYTES_MAX) }
+    case 'failed':
+      return { kind, ...about, ...decodeFailed(field, bytes.length) }
+    case 'lost':
+      return { kind, ...about, reason: textOf(field, WHAT, TEXT_BYTES_MAX) }
+    case 'busy':
+      bytesOf(field, WHAT, bytes.length)
+      return { kind, ...about }
   }
 }
 

@@ -5,6 +5,7 @@ import { CODE_BYTES_MAX, decodeRan, encodeRan, endOf, TEXT_BYTES_MAX } from './j
 import type { RanReply } from './job-outcome.ts'
 import { wholeNumber } from './job-task.ts'
 import { malformed } from './proto.ts'
+import { OneOf } from './proto-one-of.ts'
 import { bytesOf, cutText, numberOf, textOf } from './proto-values.ts'
 import { ProtoWriter, readFields } from './proto-writer.ts'
 import type { ProtoField } from './proto-writer.ts'
@@ -40,34 +41,22 @@ export type LogsReply = { kind: 'logs'; text: string }
 
 export type JobReply = RanReply | ProbedReply | ExplainedReply | LogsReply
 
-const KINDS = { 1: 'ran', 2: 'probed', 3: 'explained', 4: 'logs' } as const
-type KindField = keyof typeof KINDS
-const FIELD_OF: Readonly<Record<JobReply['kind'], KindField>> = {
+const KINDS = new OneOf<JobReply['kind']>('it', {
   ran: 1,
   probed: 2,
   explained: 3,
   logs: 4
-}
+})
 
 /** Texts are cut to their limits (J-10); what has no room is lost (J-9). @throws invalid-argument */
 export function encodeJobReply(reply: JobReply): Uint8Array {
-  const content = encodeContent(reply)
-  const writer = new ProtoWriter(content.length + 16)
-  writer.present(FIELD_OF[reply.kind], content)
-  return writer.finish()
+  return KINDS.encode(reply.kind, encodeContent(reply))
 }
 
 /** Bytes in it are views of `bytes`. @throws invalid-data */
 export function decodeJobReply(bytes: Uint8Array): JobReply {
-  let content: ProtoField | undefined
-  for (const field of readFields(bytes, WHAT)) {
-    if (!(field.field in KINDS)) continue
-    if (content !== undefined) throw malformed(WHAT, 'it is of two kinds')
-    content = field
-  }
-  if (content === undefined) throw malformed(WHAT, 'it is of no kind that is known here')
-  const inner = bytesOf(content, WHAT, bytes.length)
-  switch (KINDS[content.field as KindField]) {
+  const { kind, content: inner } = KINDS.decode(bytes, WHAT)
+  switch (kind) {
     case 'ran':
       return decodeRan(inner)
     case 'probed':

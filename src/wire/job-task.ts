@@ -8,6 +8,7 @@ import { blockIdFromBytes, blockIdToBytes } from '../core/block/block-id.ts'
 import { checkJobSpace, parseJobSpace } from '../core/machine/job-names.ts'
 import { SPACE_BYTES_MAX } from '../core/machine/limits.ts'
 import { malformed } from './proto.ts'
+import { OneOf } from './proto-one-of.ts'
 import { bytesOf, numberOf, textOf } from './proto-values.ts'
 import { ProtoWriter, readFields } from './proto-writer.ts'
 import type { ProtoField } from './proto-writer.ts'
@@ -82,16 +83,13 @@ function commandProblem({ command, args }: CodeRef & { kind: 'exec' }): string |
   return undefined
 }
 
+const CODE = new OneOf<CodeRef['kind']>('its code', { bundle: 1, wasm: 2, exec: 3 })
+
 /** @throws invalid-argument */
 export function encodeCode(code: CodeRef): Uint8Array {
-  const writer = new ProtoWriter(64)
-  if (code.kind === 'exec') {
-    throwIfWrong(commandProblem(code))
-    writer.present(3, encodeCommand(code))
-  } else {
-    writer.present(code.kind === 'bundle' ? 1 : 2, blockIdToBytes(blockId(code.cid)))
-  }
-  return writer.finish()
+  if (code.kind !== 'exec') return CODE.encode(code.kind, blockIdToBytes(blockId(code.cid)))
+  throwIfWrong(commandProblem(code))
+  return CODE.encode('exec', encodeCommand(code))
 }
 
 function encodeCommand({ command, args }: CodeRef & { kind: 'exec' }): Uint8Array {
@@ -103,16 +101,8 @@ function encodeCommand({ command, args }: CodeRef & { kind: 'exec' }): Uint8Arra
 
 /** @throws invalid-data, invalid-argument for an id of no block */
 export function decodeCode(bytes: Uint8Array, what: string): CodeRef {
-  let code: CodeRef | undefined
-  for (const field of readFields(bytes, what)) {
-    if (field.field < 1 || field.field > 3) continue
-    if (code !== undefined) throw malformed(what, 'its code is of two kinds')
-    const inner = bytesOf(field, what, bytes.length)
-    if (field.field === 3) code = decodeCommand(inner, what)
-    else code = { kind: field.field === 1 ? 'bundle' : 'wasm', cid: blockIdFromBytes(inner) }
-  }
-  if (code === undefined) throw malformed(what, 'its code is of no kind that is known here')
-  return code
+  const { kind, content } = CODE.decode(bytes, what)
+  return kind === 'exec' ? decodeCommand(content, what) : { kind, cid: blockIdFromBytes(content) }
 }
 
 function decodeCommand(bytes: Uint8Array, what: string): CodeRef {

@@ -22,9 +22,9 @@ import {
 } from './job-task.ts'
 import type { CodeRef, TaskLimits } from './job-task.ts'
 import { malformed } from './proto.ts'
+import { OneOf } from './proto-one-of.ts'
 import { bounded, bytesOf, numberOf, textOf } from './proto-values.ts'
 import { ProtoWriter, readFields } from './proto-writer.ts'
-import type { ProtoField } from './proto-writer.ts'
 
 export { decodeJobOffers, encodeJobOffers } from './job-offers.ts'
 export type { JobOffer } from './job-offers.ts'
@@ -71,34 +71,22 @@ export type LogsCall = { kind: 'logs'; space: string; task: number; attempt: num
 
 export type JobCall = RunCall | ProbeCall | ExplainCall | LogsCall
 
-const KINDS = { 1: 'run', 2: 'probe', 3: 'explain', 4: 'logs' } as const
-type KindField = keyof typeof KINDS
-const FIELD_OF: Readonly<Record<JobCall['kind'], KindField>> = {
+const KINDS = new OneOf<JobCall['kind']>('it', {
   run: 1,
   probe: 2,
   explain: 3,
   logs: 4
-}
+})
 
 /** What the far end would refuse isn't sent. @throws too-large, invalid-argument */
 export function encodeJobCall(call: JobCall): Uint8Array {
-  const content = encodeContent(call)
-  const writer = new ProtoWriter(content.length + 16)
-  writer.present(FIELD_OF[call.kind], content)
-  return writer.finish()
+  return KINDS.encode(call.kind, encodeContent(call))
 }
 
 /** Bytes in it are views of `bytes`. @throws invalid-data, invalid-argument */
 export function decodeJobCall(bytes: Uint8Array): JobCall {
-  let content: ProtoField | undefined
-  for (const field of readFields(bytes, WHAT)) {
-    if (!(field.field in KINDS)) continue
-    if (content !== undefined) throw malformed(WHAT, 'it is of two kinds')
-    content = field
-  }
-  if (content === undefined) throw malformed(WHAT, 'it is of no kind that is known here')
-  const inner = bytesOf(content, WHAT, bytes.length)
-  switch (KINDS[content.field as KindField]) {
+  const { kind, content: inner } = KINDS.decode(bytes, WHAT)
+  switch (kind) {
     case 'run':
       return decodeRun(inner)
     case 'probe':

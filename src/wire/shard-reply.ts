@@ -2,9 +2,9 @@
 
 import { KIB } from '../base/units.ts'
 import { malformed } from './proto.ts'
+import { OneOf } from './proto-one-of.ts'
 import { bytesOf, numberOf } from './proto-values.ts'
 import { ProtoWriter, readFields } from './proto-writer.ts'
-import type { ProtoField } from './proto-writer.ts'
 import { SHARD_FRAME_BYTES_MAX } from './shard.ts'
 import { decodeFailed, writeFailed } from './shard-failure.ts'
 import type { FailedResult } from './shard-failure.ts'
@@ -73,14 +73,12 @@ export function decodeShardReply(bytes: Uint8Array, count: number): ShardResult[
 
 /** Tag and length of a result, and an `again` in its place. */
 const RESULT_OVERHEAD_BYTES = 8
-const KINDS = { 1: 'done', 2: 'failed', 4: 'layout', 5: 'again' } as const
-type KindField = keyof typeof KINDS
-const FIELD_OF: Readonly<Record<ShardResult['kind'], KindField>> = {
+const KINDS = new OneOf<ShardResult['kind']>('a result', {
   done: 1,
   failed: 2,
   layout: 4,
   again: 5
-}
+})
 
 function tooLong(bytes: Uint8Array): FailedResult {
   const bound = `at most ${REPLY_BYTES_MAX} can be sent; ask for less at once`
@@ -89,10 +87,7 @@ function tooLong(bytes: Uint8Array): FailedResult {
 }
 
 function encodeResult(result: ShardResult): Uint8Array {
-  const content = encodeContent(result)
-  const writer = new ProtoWriter(content.length + 16)
-  writer.present(FIELD_OF[result.kind], content)
-  return writer.finish()
+  return KINDS.encode(result.kind, encodeContent(result))
 }
 
 function encodeContent(result: ShardResult): Uint8Array {
@@ -109,15 +104,8 @@ function encodeContent(result: ShardResult): Uint8Array {
 }
 
 function decodeResult(bytes: Uint8Array): ShardResult {
-  let content: ProtoField | undefined
-  for (const field of readFields(bytes, WHAT)) {
-    if (!(field.field in KINDS)) continue
-    if (content !== undefined) throw malformed(WHAT, 'a result is of two kinds')
-    content = field
-  }
-  if (content === undefined) throw malformed(WHAT, 'a result is of no kind that is known here')
-  const inner = bytesOf(content, WHAT, bytes.length)
-  switch (KINDS[content.field as KindField]) {
+  const { kind, content: inner } = KINDS.decode(bytes, WHAT)
+  switch (kind) {
     case 'done':
       return decodeDone(inner)
     case 'failed':

@@ -7,6 +7,7 @@ import type { Request } from '../core/machine/command.ts'
 import { COMMAND_BYTES_MAX, KEY_BYTES_MAX, SPACE_BYTES_MAX } from '../core/machine/limits.ts'
 import type { WatchQuery } from '../core/machine/reads.ts'
 import { malformed } from './proto.ts'
+import { OneOf } from './proto-one-of.ts'
 import { bounded, bytesOf, flagOf, numberOf, textOf } from './proto-values.ts'
 import { ProtoWriter, readFields } from './proto-writer.ts'
 import type { ProtoField } from './proto-writer.ts'
@@ -94,14 +95,12 @@ export function decodeShardRequest(bytes: Uint8Array): ShardCall[] {
   return calls
 }
 
-const KINDS = { 3: 'execute', 4: 'query', 5: 'changes', 7: 'layout' } as const
-type KindField = keyof typeof KINDS
-const FIELD_OF: Readonly<Record<ShardCall['kind'], KindField>> = {
+const KINDS = new OneOf<ShardCall['kind']>('a call', {
   execute: 3,
   query: 4,
   changes: 5,
   layout: 7
-}
+})
 
 /** @returns a part of a request. @throws too-large, invalid-argument */
 export function encodeShardCall(call: ShardCall): Uint8Array {
@@ -112,7 +111,7 @@ export function encodeShardCall(call: ShardCall): Uint8Array {
     if ('group' in target) writer.uint(1, target.group)
     else writer.present(2, bounded(target.space, SPACE_BYTES_MAX, 'A space'))
   }
-  writer.present(FIELD_OF[call.kind], content)
+  KINDS.write(writer, call.kind, content)
   return writer.finish()
 }
 
@@ -127,19 +126,16 @@ function encodeContent(call: ShardCall): Uint8Array {
 
 function decodeCall(bytes: Uint8Array): ShardCall {
   let target: GroupTarget | undefined
-  let content: ProtoField | undefined
+  let found: ProtoField | undefined
   for (const field of readFields(bytes, WHAT)) {
     if (field.field === 1) target = { group: numberOf(field, WHAT, GROUP_MAX) }
     else if (field.field === 2) target = { space: bytesOf(field, WHAT, SPACE_BYTES_MAX).slice() }
-    else if (field.field in KINDS) {
-      if (content !== undefined) throw malformed(WHAT, 'a call is of two kinds')
-      content = field
-    }
+    else found = KINDS.take(found, field, WHAT)
   }
-  if (content === undefined) throw malformed(WHAT, 'a call is of no kind that is known here')
-  const inner = bytesOf(content, WHAT, bytes.length)
+  const { kind, field } = KINDS.demand(found, WHAT)
+  const inner = bytesOf(field, WHAT, bytes.length)
   const where = target ?? { group: SYSTEM_GROUP }
-  switch (KINDS[content.field as KindField]) {
+  switch (kind) {
     case 'execute':
       return { kind: 'execute', target: where, request: decodeRequest(inner) }
     case 'query':
