@@ -147,6 +147,7 @@ export function checkWork(work: Work): void {
 
 /** @returns bytes of the input and of what the work builds on */
 export function bytesOf({ input, after = [] }: Work): number {
+  if (after.length === 0) return input.length
   const sizes = after.flatMap(({ outputs }) => outputs.map(({ length }) => length))
   return sizes.reduce((sum, size) => sum + size, input.length)
 }

@@ -45,6 +45,8 @@ export function remoteCompute(components: {
     jobs,
     random: createRandom(randomBytes(4).readUInt32LE()),
     submitter: SUBMITTER,
-    runEphemeral: async (task, signal) => await tasks.run(task, signal)
+    runEphemeral: async (task, signal) => await tasks.run(task, signal),
+    // Only the node knows.
+    isCrowded: () => false
   })
 }

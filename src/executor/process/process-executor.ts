@@ -8,6 +8,7 @@ import type { Clock } from '../../base/clock.ts'
 import { Emitter } from '../../base/emitter.ts'
 import { MeshError, toMeshError } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
+import { SignalWatch } from '../../base/signal-watch.ts'
 import { MIB, MINUTE_MS } from '../../base/units.ts'
 import {
   WAITING_COUNT_MAX,
@@ -62,6 +63,7 @@ export class ProcessExecutor implements Executor {
   readonly #emitter = new Emitter<{ free: undefined }>()
   readonly #stopping = new AbortController()
   readonly #loading = new Set<WorkRun>()
+  readonly #watch = new SignalWatch<WorkRun>((run) => this.#cancel(run))
   #queue: WorkRun[] = []
   /** Inputs of what processes have. */
   #sentBytes = 0
@@ -114,8 +116,7 @@ export class ProcessExecutor implements Executor {
     options.signal?.throwIfAborted()
     checkWork(work)
     this.#check(work)
-    const run = new WorkRun(++this.#number, work, options)
-    run.watchSignal(() => this.#cancel(run))
+    const run = new WorkRun({ watch: this.#watch }, { number: ++this.#number, work }, options)
     if (work.code.kind === 'exec') this.#enqueue(run, '')
     else {
       const path = this.#cache.use(work.code)

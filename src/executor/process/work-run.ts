@@ -1,6 +1,7 @@
 // One work of the executor, from the call to its end.
 
 import { MeshError } from '../../base/errors.ts'
+import type { SignalWatch } from '../../base/signal-watch.ts'
 import type { RunOptions, Work, WorkResult } from '../executor.ts'
 
 export type RunState =
@@ -31,16 +32,23 @@ export class WorkRun {
   readonly #options: RunOptions
   readonly #resolve: (result: WorkResult) => void
   readonly #reject: (error: unknown) => void
-  #onCancel: (() => void) | undefined
+  readonly #watch: SignalWatch<WorkRun>
 
-  constructor(number: number, work: Work, options: RunOptions) {
+  /** @param components.watch tells when the caller gives the work up, unless it has ended */
+  constructor(
+    { watch }: { watch: SignalWatch<WorkRun> },
+    { number, work }: { number: number; work: Work },
+    options: RunOptions
+  ) {
     this.number = number
     this.work = work
+    this.#watch = watch
     this.#options = options
     const { promise, resolve, reject } = Promise.withResolvers<WorkResult>()
     this.result = promise
     this.#resolve = resolve
     this.#reject = reject
+    if (options.signal !== undefined) watch.add(options.signal, this)
   }
 
   get signal(): AbortSignal | undefined {
@@ -49,12 +57,6 @@ export class WorkRun {
 
   get isCancelled(): boolean {
     return this.signal?.aborted === true
-  }
-
-  /** @param onCancel called once when the caller gives the work up, unless it has ended */
-  watchSignal(onCancel: () => void): void {
-    this.#onCancel = onCancel
-    this.#options.signal?.addEventListener('abort', onCancel, { once: true })
   }
 
   started(nowMs: number): void {
@@ -89,9 +91,7 @@ export class WorkRun {
   #endOnce(): boolean {
     if (this.state === 'ended') return false
     this.state = 'ended'
-    if (this.#onCancel !== undefined) {
-      this.#options.signal?.removeEventListener('abort', this.#onCancel)
-    }
+    if (this.signal !== undefined) this.#watch.delete(this.signal, this)
     return true
   }
 

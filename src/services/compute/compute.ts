@@ -17,9 +17,8 @@ import { mapReduceTasks, type MapReduceOptions, type MeshFiles } from './map-red
 import type { MapOutput, ReduceOutput } from './map-reduce-task.ts'
 import type { JobSpec } from './spec.ts'
 import { neediest, needsOf, type TaskNeeds, type TaskOptions } from './task-options.ts'
+import { UnderWay } from './under-way.ts'
 
-/** Tasks of a map that are under way at one time. */
-const MAP_CONCURRENCY = 512
 const NO_INPUTS = { kind: 'inline', inputs: [] } as const
 
 export type RunOptions = CallOptions & {
@@ -30,7 +29,7 @@ export type RunOptions = CallOptions & {
 export type MapOptions = RunOptions & {
   /** In the order of the inputs; on unless false. */
   readonly ordered?: boolean | undefined
-  /** Tasks under way at one time; 512 unless given. */
+  /** Tasks under way at one time; 128 to 512 unless given: as many as don't only wait. */
   readonly concurrency?: number | undefined
 }
 
@@ -71,6 +70,8 @@ export type ComputeBackend = {
   readonly submitter: string
   /** @returns how it ended: done or failed @throws overloaded, stopped, or the signal's reason */
   runEphemeral(task: EphemeralTask, signal: AbortSignal): Promise<TaskOutcome>
+  /** Whether tasks wait here to begin. */
+  isCrowded(): boolean
 }
 
 /** A task that is ready to be run: its code is in the mesh. */
@@ -78,7 +79,8 @@ export type Prepared = TaskNeeds & { readonly spec: JobSpec; readonly code: Code
 
 export class Compute {
   readonly #backend: ComputeBackend
-  readonly #prepared = new WeakMap<Runnable<never, unknown>, Promise<Prepared>>()
+  readonly #prepared = new WeakMap<Runnable<never, unknown>, Prepared>()
+  readonly #preparing = new WeakMap<Runnable<never, unknown>, Promise<Prepared>>()
 
   constructor(backend: ComputeBackend) {
     this.#backend = backend
@@ -109,37 +111,27 @@ export class Compute {
     inputs: Iterable<Input> | AsyncIterable<Input>,
     options: MapOptions = {}
   ): AsyncGenerator<Awaited<Output>> {
-    const { ordered = true, concurrency = MAP_CONCURRENCY } = options
+    const { ordered: isOrdered = true, concurrency: countMax } = options
     const over = new AbortController()
     const signals = options.signal === undefined ? [] : [options.signal]
     const signal = AbortSignal.any([over.signal, ...signals])
-    const underWay = new Map<number, Promise<unknown>>()
-    /** Numbers of those that have ended, in the order in which they did. */
-    const ended: number[] = []
-    let wake = (): void => {}
-    let count = 0
-    const begin = (input: Input): void => {
-      const number = (count += 1)
-      const running = this.#runOne(task, input, { ...options, signal })
-      underWay.set(number, running)
-      const end = (): void => (ended.push(number), wake())
-      // Who waits for it later hears of a failure then.
-      running.then(end, end)
-    }
-    const next = async (): Promise<Awaited<Output>> => {
-      if (!ordered && ended.length === 0) await new Promise<void>((resolve) => (wake = resolve))
-      const [oldest] = underWay.keys()
-      const number = (ordered ? oldest : ended.shift()) as number
-      const value = await underWay.get(number)
-      underWay.delete(number)
-      return value as Awaited<Output>
-    }
+    const calls = { ...options, signal }
+    const underWay = new UnderWay(this.#backend, { isOrdered, countMax })
+    const begin = (input: Input): void => underWay.add(this.#runOne(task, input, calls))
+    const take = async (): Promise<Awaited<Output>> => (await underWay.take()) as Awaited<Output>
     try {
-      for await (const input of inputs) {
-        begin(input)
-        if (underWay.size >= concurrency) yield await next()
+      if (Symbol.asyncIterator in inputs) {
+        for await (const input of inputs) {
+          begin(input)
+          if (underWay.isFull) yield await take()
+        }
+      } else {
+        for (const input of inputs) {
+          begin(input)
+          if (underWay.isFull) yield await take()
+        }
       }
-      while (underWay.size > 0) yield await next()
+      while (underWay.count > 0) yield await take()
     } finally {
       over.abort(new MeshError('aborted', 'The map has ended'))
     }
@@ -230,19 +222,24 @@ export class Compute {
   }
 
   async #prepare(task: Runnable<never, unknown>, options: CallOptions): Promise<Prepared> {
-    const known = this.#prepared.get(task)
-    if (known !== undefined) {
-      const { code } = await known
-      if (code.kind === 'exec' || this.#backend.shelf.has(code.cid)) return await known
-    }
-    const preparing = this.#prepareNew(task, options)
-    this.#prepared.set(task, preparing)
+    const known = this.#ready(task)
+    if (known !== undefined) return known
+    const preparing = this.#preparing.get(task) ?? this.#prepareNew(task, options)
+    this.#preparing.set(task, preparing)
     try {
-      return await preparing
-    } catch (error) {
-      this.#prepared.delete(task)
-      throw error
+      const prepared = await preparing
+      this.#prepared.set(task, prepared)
+      return prepared
+    } finally {
+      this.#preparing.delete(task)
     }
+  }
+
+  /** @returns what was prepared not long ago */
+  #ready(task: Runnable<never, unknown>): Prepared | undefined {
+    const known = this.#prepared.get(task)
+    if (known === undefined || known.code.kind === 'exec') return known
+    return this.#backend.shelf.has(known.code.cid) ? known : undefined
   }
 
   async #prepareNew(task: Runnable<never, unknown>, options: CallOptions): Promise<Prepared> {
@@ -254,16 +251,18 @@ export class Compute {
     return { ...needs, spec, code }
   }
 
-  async #runOne(
-    task: Runnable<never, unknown>,
-    input: unknown,
-    options: RunOptions
-  ): Promise<unknown> {
-    const { spec, retries } = await this.#prepare(task, options)
+  /** Without a promise more than it takes: there may be very many. */
+  #runOne(task: Runnable<never, unknown>, input: unknown, options: RunOptions): Promise<unknown> {
+    const ready = this.#ready(task)
+    if (ready !== undefined) return this.#runReady(ready, input, options)
+    return this.#prepare(task, options).then((one) => this.#runReady(one, input, options))
+  }
+
+  #runReady({ spec, retries }: Prepared, input: unknown, options: RunOptions): Promise<unknown> {
     const { submitter } = this.#backend
     const { priority = 0, signal = new AbortController().signal } = options
     const one = { spec, submitter, input: encodeValue(input), retries, priority }
-    return valueOf(await this.#backend.runEphemeral(one, signal))
+    return this.#backend.runEphemeral(one, signal).then(valueOf)
   }
 
   async #submit<Value>(

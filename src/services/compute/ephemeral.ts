@@ -6,6 +6,7 @@ import { sleep, type Clock } from '../../base/clock.ts'
 import { MeshError } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
+import { SignalWatch } from '../../base/signal-watch.ts'
 import { SECOND_MS } from '../../base/units.ts'
 import { Backoff } from '../../core/jobs/backoff.ts'
 import type { MeshView } from '../../mesh/view.ts'
@@ -45,6 +46,7 @@ export class Ephemeral {
   readonly #stopping = new AbortController()
   /** All that somebody waits for. */
   readonly #all = new Set<WaitingTask>()
+  readonly #watch = new SignalWatch<WaitingTask>((waiting) => waiting.fail(waiting.signal.reason))
   /** By priority, the highest first, and then in order. */
   #queue: WaitingTask[] = []
   readonly #choice: PeerChoice
@@ -80,28 +82,35 @@ export class Ephemeral {
     for (const waiting of this.#all) waiting.fail(reason)
   }
 
+  /** Whether tasks wait to begin. */
+  get isCrowded(): boolean {
+    return this.#queue.length > 0
+  }
+
   /**
    * @returns how the task ended: done or failed
-   * @throws overloaded, too-large, stopped, or the signal's reason
+   * Rejects with overloaded, too-large, stopped, or the signal's reason.
    */
-  async run(task: EphemeralTask, signal: AbortSignal): Promise<TaskOutcome> {
-    signal.throwIfAborted()
-    this.#stopping.signal.throwIfAborted()
-    if (this.#all.size >= WAITING_MAX) {
+  run(task: EphemeralTask, signal: AbortSignal): Promise<TaskOutcome> {
+    const waiting = new WaitingTask({ id: (this.#lastId += 1), task, signal }, this.#onSettled)
+    const { signal: stopping } = this.#stopping
+    if (signal.aborted) waiting.fail(signal.reason)
+    else if (stopping.aborted) waiting.fail(stopping.reason)
+    else if (this.#all.size >= WAITING_MAX) {
       const bound = `${WAITING_MAX} tasks of this node wait already`
-      throw new MeshError('overloaded', `${bound}; wait for some, or submit them as a job`)
+      const advice = 'wait for some, or submit them as a job'
+      waiting.fail(new MeshError('overloaded', `${bound}; ${advice}`))
+    } else {
+      this.#watch.add(signal, waiting)
+      this.#all.add(waiting)
+      this.#enqueue(waiting)
     }
-    const waiting = new WaitingTask((this.#lastId += 1), task, signal)
-    const abort = (): void => waiting.fail(signal.reason)
-    signal.addEventListener('abort', abort, { once: true })
-    this.#all.add(waiting)
-    this.#enqueue(waiting)
-    try {
-      return await waiting.outcome
-    } finally {
-      this.#all.delete(waiting)
-      signal.removeEventListener('abort', abort)
-    }
+    return waiting.outcome
+  }
+
+  readonly #onSettled = (waiting: WaitingTask): void => {
+    this.#all.delete(waiting)
+    this.#watch.delete(waiting.signal, waiting)
   }
 
   #enqueue(waiting: WaitingTask): void {

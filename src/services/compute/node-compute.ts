@@ -100,7 +100,8 @@ export class NodeCompute {
       jobs: this.jobs,
       random,
       submitter: submitterOf(self),
-      runEphemeral: async (task, signal) => await this.ephemeral.run(task, signal)
+      runEphemeral: (task, signal) => this.ephemeral.run(task, signal),
+      isCrowded: () => this.ephemeral.isCrowded
     })
   }
 

@@ -173,17 +173,12 @@ export class TaskRunner {
     }
     this.#running.set(id, running)
     if (isOnTrial) this.#trials.begun(id)
-    return this.#run(assignment, running, options).finally(() => {
-      this.#running.delete(id)
-      if (isOnTrial) this.#trials.ended()
-      this.#free = sum(this.#free, taken)
-      for (const listener of this.#listeners) listener()
-    })
+    return this.#run(assignment, { running, taken }, options)
   }
 
   async #run(
-    { id, spec, input, after, fencingToken }: Assignment,
-    running: Running,
+    { id, spec, input, after, fencingToken, isOnTrial = false }: Assignment,
+    { running, taken }: { running: Running; taken: Free },
     options: { signal: AbortSignal; onProgress?: (value: Uint8Array) => void }
   ): Promise<Ran> {
     const { code, task, limits } = spec
@@ -203,6 +198,10 @@ export class TaskRunner {
       const { submitter, slots, sinceMs } = running
       const nowMs = this.#nowMs()
       this.#shares.charge(submitter, slots * (usedMs ?? nowMs - sinceMs), nowMs)
+      this.#running.delete(id)
+      if (isOnTrial) this.#trials.ended()
+      this.#free = sum(this.#free, taken)
+      for (const listener of this.#listeners) listener()
     }
   }
 
@@ -217,8 +216,16 @@ export class TaskRunner {
   }
 }
 
-function kindOf({ code, task }: JobSpec): string {
-  return code.kind === 'exec' ? `exec ${code.command}` : `${code.cid} ${task}`
+const kinds = new WeakMap<JobSpec, string>()
+
+/** Thousands of tasks have the same spec. */
+function kindOf(spec: JobSpec): string {
+  const known = kinds.get(spec)
+  if (known !== undefined) return known
+  const { code, task } = spec
+  const kind = code.kind === 'exec' ? `exec ${code.command}` : `${code.cid} ${task}`
+  kinds.set(spec, kind)
+  return kind
 }
 
 /** Who runs tasks of a mesh, as jobs know it. */

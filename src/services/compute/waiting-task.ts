@@ -29,13 +29,19 @@ export class WaitingTask {
   /** Sent with others it had no room in their answer. */
   isAlone = false
   readonly #ending = Promise.withResolvers<TaskOutcome>()
+  readonly #onSettled: (waiting: WaitingTask) => void
   #isSettled = false
 
-  constructor(id: number, task: EphemeralTask, signal: AbortSignal) {
+  /** @param onSettled called once, when it has ended however that went */
+  constructor(
+    { id, task, signal }: { id: number; task: EphemeralTask; signal: AbortSignal },
+    onSettled: (waiting: WaitingTask) => void
+  ) {
     this.id = id
     this.task = task
     this.signal = signal
     this.outcome = this.#ending.promise
+    this.#onSettled = onSettled
   }
 
   get isSettled(): boolean {
@@ -44,13 +50,19 @@ export class WaitingTask {
 
   /** What ends it later is passed over. */
   settle(outcome: TaskOutcome): void {
-    this.#isSettled = true
     this.#ending.resolve(outcome)
+    this.#settled()
   }
 
   fail(reason: unknown): void {
-    this.#isSettled = true
     this.#ending.reject(reason)
+    this.#settled()
+  }
+
+  #settled(): void {
+    if (this.#isSettled) return
+    this.#isSettled = true
+    this.#onSettled(this)
   }
 }
 
