@@ -40,6 +40,8 @@ const QUEUED_MS = 10_000
 const KILLS = 5
 /** A process that ends five times in ten seconds isn't started at once any more. */
 const KILL_PAUSE_MS = 2_500
+/** By then a slow node has given up what a faster one was done with before it. */
+const SPENT_MS = 2_500
 
 type Side = {
   readonly name: string
@@ -351,9 +353,14 @@ async function makespan(
   const nodes = await startNodes(about, SPEEDS, print)
   const client = nodes[0] as Process
   const speedSum = SPEEDS.reduce((a, b) => a + b, 0)
+  for (let time = 0; time < WARM_UPS; time++) {
+    await client.ask({ do: 'rate', way: 'durable', count: ROUND_TASKS })
+    await client.ask({ do: 'clean', way: 'durable' })
+  }
   await client.ask({ do: 'naps', works: worksOf(100, seeded(1)) })
   const ratios: number[] = []
   for (let round = 0; round < JOB_ROUNDS; round++) {
+    await pause(SPENT_MS)
     const works = worksOf(JOB_TASKS, seeded(100 + round))
     const longest = Math.max(...works) / Math.max(...SPEEDS)
     const leastMs = Math.max(works.reduce((a, b) => a + b, 0) / speedSum, longest)
