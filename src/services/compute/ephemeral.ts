@@ -221,6 +221,8 @@ export class Ephemeral {
     } finally {
       this.#isAsking = false
     }
+    // What is left may wait for longer than it seems to.
+    this.#turnSoon()
   }
 
   /** Of each kind of tasks the first one is asked for, until one is taken. */
