@@ -56,7 +56,7 @@ export type GroupState = OrderedState & {
   commit(): void
   /** Drops what changed since the last commit. */
   rollback(): void
-  /** Resolves when all that was committed before the call is on disk. @throws storage-failed, disk-full */
+  /** Resolves when all that was committed before the call is on disk. @throws storage-failed, disk-full while it is */
   flushed(): Promise<void>
   /** Shows what was committed before the call. Open ones keep the file growing. @throws overloaded */
   snapshot(): Promise<StateSnapshot>
@@ -80,7 +80,7 @@ export type StateStore = {
   damageOf(id: StateGroupId): MeshError | undefined
   /** Everything of the group goes; durable when it resolves. */
   drop(id: StateGroupId): Promise<void>
-  /** Why the store takes nothing any more, once the disk failed it. Reads go on. */
+  /** Why the store takes nothing: for good, once the disk failed it; `disk-full` while it is. Reads go on. */
   failure(): MeshError | undefined
   /**
    * Did this start find that groups are lost which nobody can name? Whether it did or not, a group with

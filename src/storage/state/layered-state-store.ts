@@ -3,14 +3,14 @@
 
 import { assert } from '../../base/assert.ts'
 import type { Clock, Timer } from '../../base/clock.ts'
-import { MeshError, toMeshError } from '../../base/errors.ts'
+import { MeshError } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import { MIB } from '../../base/units.ts'
 import { LOG_GROUP_COUNT_MAX } from '../log-store.ts'
 import type { GroupState, StateGroupId, StateInstall, StateStore } from '../state-store.ts'
-import { Turns } from '../turns.ts'
 import { FlushedChanges } from './flushed-changes.ts'
-import type { MediumChange, StateMedium } from './state-medium.ts'
+import { MediumWriter } from './medium-writer.ts'
+import type { StateMedium } from './state-medium.ts'
 import { SlotReclaimer } from './slot-reclaimer.ts'
 import { openMedium } from './state-recovery.ts'
 import { groupKey, storeRecord } from './state-record.ts'
@@ -30,9 +30,6 @@ export type StateStoreOptions = {
   readonly flushAfterMs?: number
 }
 
-/** All writes of the medium take turns. */
-const WRITES = 'writes'
-
 export class LayeredStateStore implements StateStore {
   readonly #clock: Clock
   readonly #logger: Logger
@@ -40,7 +37,7 @@ export class LayeredStateStore implements StateStore {
   readonly #options: Required<StateStoreOptions>
   readonly #groups = new Map<StateGroupId, StoredGroupState>()
   readonly #host: GroupHost
-  readonly #turns = new Turns<string>()
+  readonly #writer: MediumWriter
   readonly #dirty = new Set<StoredGroupState>()
   /** Groups that have a record on disk, or will have when the write under way has ended. */
   readonly #recorded = new Set<StateGroupId>()
@@ -57,7 +54,6 @@ export class LayeredStateStore implements StateStore {
   #lastFlush: Promise<void> = Promise.resolve()
   #waitingBytes = 0
   #flushingBytes = 0
-  #failure: MeshError | undefined
   #isLost = false
 
   constructor(
@@ -69,12 +65,13 @@ export class LayeredStateStore implements StateStore {
     this.#logger = components.logger
     this.#medium = components.medium
     this.#options = { flushBytes, flushAfterMs }
+    this.#writer = new MediumWriter(components)
     this.#host = this.#createHost()
     this.#reclaimer = new SlotReclaimer(this.#medium, this.#logger, async (changesOf) => {
-      await this.#inTurn(async () => {
-        const isUsable = this.#state === 'open' && this.#failure === undefined
+      await this.#writer.inTurn(async () => {
+        const isUsable = this.#state === 'open' && this.#writer.failure === undefined
         const changes = isUsable ? changesOf() : []
-        if (changes.length > 0) await this.#write(changes)
+        if (changes.length > 0) await this.#writer.write(changes)
       })
     })
   }
@@ -109,16 +106,17 @@ export class LayeredStateStore implements StateStore {
     this.#dirty.delete(group)
     const slot = group.record?.slot
     group.adopt(undefined)
-    await this.#inTurn(async () => {
+    await this.#writer.inTurn(async () => {
       // A flush that went before may have written what was committed after the drop began.
       if (group.record !== undefined || !this.#recorded.delete(id)) return
-      await this.#write([{ key: groupKey(id), value: undefined }, storeRecord(this.#recorded)])
+      const changes = [{ key: groupKey(id), value: undefined }, storeRecord(this.#recorded)]
+      await this.#writer.write(changes)
     })
     if (slot !== undefined) this.#reclaimer.add(slot)
   }
 
   failure(): MeshError | undefined {
-    return this.#failure
+    return this.#writer.failure
   }
 
   lost(): boolean {
@@ -164,7 +162,7 @@ export class LayeredStateStore implements StateStore {
   }
 
   #assertWritable(group: StoredGroupState): void {
-    if (this.#failure !== undefined) throw this.#failure
+    this.#assertWell()
     if (this.#state !== 'open') {
       throw new MeshError('stopped', 'Cannot commit to the state: its store is closed')
     }
@@ -191,10 +189,12 @@ export class LayeredStateStore implements StateStore {
     await this.#opening?.catch(() => undefined)
     if (this.#state !== 'open') return
     this.#state = 'closing'
+    this.#writer.closing()
     this.#startFlush()
     // A failure is told by `failure()`, and what it cost is in the log.
-    await Promise.allSettled([this.#lastFlush, this.#inTurn(() => Promise.resolve())])
+    await Promise.allSettled([this.#lastFlush, this.#writer.inTurn(() => Promise.resolve())])
     this.#state = 'closed'
+    this.#writer.close()
     this.#timer?.cancel()
     await this.#medium.close()
   }
@@ -203,7 +203,7 @@ export class LayeredStateStore implements StateStore {
     this.#timer?.cancel()
     this.#timer = undefined
     if (this.#nextFlush !== undefined) return
-    this.#nextFlush = this.#inTurn(async () => {
+    this.#nextFlush = this.#writer.inTurn(async () => {
       // Whoever commits in this turn of the event loop is taken along.
       await Promise.resolve()
       this.#nextFlush = undefined
@@ -217,7 +217,7 @@ export class LayeredStateStore implements StateStore {
   async #flush(): Promise<void> {
     if (this.#dirty.size === 0) return
     // What the failed flush had is still read from its tables: no other takes their place.
-    if (this.#failure !== undefined) throw this.#failure
+    this.#assertWell()
     const dirty = [...this.#dirty]
     this.#dirty.clear()
     this.#flushingBytes = this.#waitingBytes
@@ -226,14 +226,14 @@ export class LayeredStateStore implements StateStore {
     const isNew = dirty.filter((group) => flushed.add(group) && !this.#recorded.has(group.id))
     for (const { id } of isNew) this.#recorded.add(id)
     if (isNew.length > 0) flushed.changes.push(storeRecord(this.#recorded))
-    await this.#write(flushed.changes)
+    await this.#writer.write(flushed.changes)
     flushed.end()
     this.#flushingBytes = 0
   }
 
   async #flushed(group: StoredGroupState): Promise<void> {
     if (!group.isDirty && !group.isFlushing) return
-    if (this.#failure !== undefined) throw this.#failure
+    this.#assertWell()
     if (group.isDirty) this.#startFlush()
     await (group.isDirty ? this.#nextFlush : this.#lastFlush)
   }
@@ -243,11 +243,11 @@ export class LayeredStateStore implements StateStore {
     this.#assertWritable(group)
     this.#installing.add(group.id)
     return new StoredInstall(this.#takeSlot(), {
-      write: (changes) => this.#inTurn(() => this.#write(changes)),
+      write: (changes) => this.#writer.inTurn(() => this.#writer.write(changes)),
       finish: (changes, record) =>
-        this.#inTurn(async () => {
+        this.#writer.inTurn(async () => {
           this.#recorded.add(group.id)
-          await this.#write([...changes, storeRecord(this.#recorded)])
+          await this.#writer.write([...changes, storeRecord(this.#recorded)])
           const before = group.record?.slot
           this.#waitingBytes -= group.waitingBytes
           this.#dirty.delete(group)
@@ -263,23 +263,9 @@ export class LayeredStateStore implements StateStore {
     })
   }
 
-  async #write(changes: readonly MediumChange[]): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure
-    if (this.#state === 'closed') throw new MeshError('stopped', 'The state store is closed')
-    try {
-      await this.#medium.write(changes)
-    } catch (error) {
-      const { code, message } = toMeshError(error, 'storage-failed')
-      // Which group's pages are damaged isn't known, and none can be written.
-      const known = code === 'corrupt' ? 'storage-failed' : code
-      this.#failure = new MeshError(known, message, { cause: error })
-      this.#logger.error('state_store.failed', { reason: this.#failure.message })
-      throw this.#failure
-    }
-  }
-
-  #inTurn<T>(task: () => Promise<T>): Promise<T> {
-    return this.#turns.run(WRITES, task)
+  #assertWell(): void {
+    const { failure } = this.#writer
+    if (failure !== undefined) throw failure
   }
 
   #takeSlot(): number {

@@ -25,7 +25,7 @@ export function storageFailure(what: string, cause: unknown, isShort = false): M
   const message = `Cannot ${what}: ${errorMessage(cause)}`
   if (DAMAGE_CODES.includes(code)) return new MeshError('corrupt', message, { cause })
   if (isFull(code) || isShort) {
-    return new MeshError('disk-full', `${message}; free some space, then start again`, { cause })
+    return new MeshError('disk-full', `${message}; free some space`, { cause })
   }
   return new MeshError('storage-failed', `${message}; look at the disk, then start again`, {
     cause
