@@ -5,7 +5,8 @@ import { rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 
 const { ATOLL_RELAY_SOCKET: path, ATOLL_RELAY_PORT: port } = process.env
-if (path !== undefined && port !== undefined) {
+// Not in the processes that the node starts: they have its environment.
+if (path !== undefined && port !== undefined && process.argv.includes('up')) {
   rmSync(path, { force: true })
   const server = createServer((outside) => {
     const api = connect(Number(port), '127.0.0.1')
