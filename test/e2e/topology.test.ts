@@ -66,6 +66,13 @@ export default topology('endless')
   }, { from: 'numbers', groupBy: (number) => number % 7, parallel: 2 })
 `
 
+const HOPELESS = `
+import { topology } from 'atoll-mesh'
+export default topology('hopeless')
+  .spout('numbers', () => [1, 2, 3])
+  .bolt('refuse', () => { throw new Error('never') }, { from: 'numbers' })
+`
+
 /** What the program makes, counted here. */
 function truth(): Map<string, number> {
   const counts = new Map<string, number>()
@@ -141,6 +148,23 @@ describe('a topology', () => {
     expect(kept).toBe(numbers.in)
     await remote.topology('endless').forget()
     expect(await remote.topologies()).toEqual([])
+  })
+
+  it('that is stopped while something is never processed says so', async () => {
+    const hopeless = join(mesh.root, 'hopeless.mjs')
+    await writeFile(hopeless, HOPELESS)
+    expect(await mesh.atoll(1, ['topology', 'deploy', hopeless])).toMatchObject({ code: 0 })
+    await until('it has been tried', 30_000, async () => {
+      const { operators } = await remote.topology('hopeless').status()
+      return operators.some(({ replayed }) => replayed > 0) || JSON.stringify(operators)
+    })
+
+    const words = ['topology', 'stop', 'hopeless', '--drain', '500ms', '--json']
+    const { code, stdout } = await mesh.atoll(2, words)
+
+    expect(JSON.parse(stdout.toString())).toEqual({ topology: 'hopeless', drained: false })
+    expect(code).toBe(1)
+    await remote.topology('hopeless').forget()
   })
 
   it('counts every word of a million at least once while a node is killed', async () => {

@@ -57,8 +57,8 @@ export class BoltInstance {
     while (outlet.isFull && !this.#parts.signal.aborted) await this.#parts.bell.wait()
   }
 
-  /** Until all spouts are done. */
-  async run(): Promise<void> {
+  /** Until all spouts are done. @returns true: what isn't processed, its spout knows */
+  async run(): Promise<true> {
     const { signal } = this.#parts
     const timer = setInterval(() => this.#flushNext(), FLUSH_MS)
     try {
@@ -69,6 +69,7 @@ export class BoltInstance {
     }
     await this.#flushing
     await this.#flush()
+    return true
   }
 
   /** One after the other: a later state must not be overwritten by an earlier one. */

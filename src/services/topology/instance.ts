@@ -45,12 +45,12 @@ export type InstanceParts = {
   watch(work: Promise<unknown>): void
 }
 
-/** The task of one instance. @throws conflict (there is a newer attempt), or what its function throws */
+/** The task of one instance. @returns whether all that it yielded was processed @throws conflict (there is a newer attempt), or what its function throws */
 export async function runInstance(
   definition: TopologyDefinition,
   task: TaskContext,
   { index }: { readonly index: number }
-): Promise<void> {
+): Promise<boolean> {
   const place = placesOf(definition.operators)[index]
   if (place === undefined) throw new MeshError('invalid-argument', `There is no instance ${index}`)
   const { kv, streams, fencingToken: attempt } = task
@@ -61,8 +61,8 @@ export async function runInstance(
     const record = { peer, attempt }
     const about = { topology: definition.name, index, record }
     const fence = new Fence({ kv, signal }, about)
-    if (!(await fence.claim())) return
-    await runClaimed(definition, task, { place, fence, signal, record })
+    if (!(await fence.claim())) return true
+    return await runClaimed(definition, task, { place, fence, signal, record })
   } finally {
     over.abort(new MeshError('aborted', 'The instance has ended'))
   }
@@ -77,7 +77,7 @@ async function runClaimed(
     signal: AbortSignal
     record: { peer: string; attempt: number }
   }
-): Promise<void> {
+): Promise<boolean> {
   const { place, signal, record } = about
   const { kv, streams } = task
   const failed = Promise.withResolvers<never>()
@@ -100,10 +100,11 @@ async function runClaimed(
   watch(receive(streams, inbox, { signal, received, runner }))
   const run = runner.run()
   watch(run)
-  await Promise.race([run, failed.promise])
+  const isDrained = await Promise.race([run, failed.promise])
   figures.stop()
   // What they are at the end is nice to know, and no reason to fail.
   await figures.tell().catch(() => {})
+  return isDrained
 }
 
 async function receive(

@@ -65,7 +65,8 @@ export class SpoutInstance {
     this.#parts.bell.ring()
   }
 
-  async run(): Promise<void> {
+  /** @returns whether all was processed */
+  async run(): Promise<boolean> {
     const { routes } = this.#parts
     routes.onChanged((_, isReplaced) => {
       if (isReplaced) this.#window.hasten(performance.now() + REPLACED_MS)
@@ -79,6 +80,7 @@ export class SpoutInstance {
     }
     await this.#keeping
     await this.#parts.fence.finish(this.#positionWrites())
+    return this.#window.pending === 0
   }
 
   /** Until the source has ended, or is to. */

@@ -210,12 +210,18 @@ export class RunningTopology {
     const signals = calls.signal === undefined ? [late] : [late, calls.signal]
     try {
       const { failed } = await this.job.wait({ ...calls, signal: AbortSignal.any(signals) })
-      return failed === 0
+      return failed === 0 && (await this.#isDrained(calls))
     } catch (error) {
       if (!late.aborted || calls.signal?.aborted === true) throw error
       await this.job.cancel(calls)
       return false
     }
+  }
+
+  /** Whether its spouts saw all processed before they ended. */
+  async #isDrained(options: CallOptions): Promise<boolean> {
+    for await (const { value } of this.job.results(options)) if (value === false) return false
+    return true
   }
 
   /** Forgets one that has ended, with all that it remembers. One that runs stays. */

@@ -37,7 +37,7 @@ export class Topology<Outputs extends object = object> implements TopologyDefini
     this.file = file
     if (operators.length > 0) checkTopology(this)
     // In a worker: so its tasks are found when the bundle was imported.
-    const fn = async (context: never, input: never): Promise<void> =>
+    const fn = async (context: never, input: never): Promise<boolean> =>
       await runInstance(this, context, input)
     registry().set(taskNameOf(this), { name: taskNameOf(this), fn, file })
   }
