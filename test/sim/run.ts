@@ -1,13 +1,4 @@
-// Simulations by seed, for as long as wanted:
-//
-//   npm run sim -- --seeds 10000                     consensus, seeds 1 to 10000
-//   npm run sim -- --seeds 5000 --from 5001          the second half of them
-//   npm run sim -- --seeds 10000 --bail              the first that fails is the last
-//   npm run sim -- --seed 7                          one seed, again
-//   npm run sim -- mesh --seeds 2000                 whole shards of several nodes, seeds 1 to 2000
-//   npm run sim -- jobs --seeds 1000                 jobs on whole nodes, seeds 1 to 1000
-//   npm run sim -- membership --seeds 20             membership, seeds 1 to 20
-//   npm run sim -- --seed 7 --peers 50               membership too: only that has peers
+// Simulations by seed, for as long as wanted: see {@link USAGE}.
 
 import { parseArgs } from 'node:util'
 import { parseCount } from '../e2e/arguments.ts'
@@ -20,6 +11,17 @@ const DEFAULTS = { raft: '1000', mesh: '200', jobs: '100', membership: '5' } as 
 const KINDS = ['raft', 'mesh', 'jobs', 'membership'] as const
 type Kind = (typeof KINDS)[number]
 const PEERS = '200'
+const USAGE = `Simulations by seed, for as long as wanted:
+
+  npm run sim -- --seeds 10000               consensus, seeds 1 to 10000
+  npm run sim -- --seeds 5000 --from 5001    the second half of them
+  npm run sim -- --seeds 10000 --bail        the first that fails is the last
+  npm run sim -- --seed 7                    one seed, again
+  npm run sim -- mesh --seeds 2000           whole shards of several nodes, seeds 1 to 2000
+  npm run sim -- jobs --seeds 1000           jobs on whole nodes, seeds 1 to 1000
+  npm run sim -- membership --seeds 20       membership, seeds 1 to 20
+  npm run sim -- --seed 7 --peers 50         membership too: only that has peers
+`
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -29,9 +31,14 @@ const { values, positionals } = parseArgs({
     seeds: { type: 'string' },
     from: { type: 'string', default: '1' },
     peers: { type: 'string' },
-    bail: { type: 'boolean', default: false }
+    bail: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false }
   }
 })
+if (values.help) {
+  process.stdout.write(USAGE)
+  process.exit(0)
+}
 const byPeers = values.peers === undefined ? 'raft' : 'membership'
 const simulation = kindOf(positionals[0] ?? values.only ?? byPeers)
 const first = parseCount('seed', values.seed ?? values.from)
