@@ -16,8 +16,10 @@ export const durationsCodec: Codec<Durations> = list(uint, BUCKET_COUNT)
 /** @returns `durations` with one more. */
 export function addDuration(durations: Durations, durationMs: number): Durations {
   const bucket = bucketOf(durationMs)
-  const length = Math.max(durations.length, bucket + 1)
-  return Array.from({ length }, (_, at) => (durations[at] ?? 0) + (at === bucket ? 1 : 0))
+  const counts = [...durations]
+  while (counts.length <= bucket) counts.push(0)
+  counts[bucket] = (counts[bucket] ?? 0) + 1
+  return counts
 }
 
 /**
