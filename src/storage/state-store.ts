@@ -26,7 +26,7 @@ export type StateSnapshot = OrderedReads & {
 
 /** A state that is brought from elsewhere, beside the one that is there. */
 export type StateInstall = {
-  /** Adds pairs, in ascending order over all calls. Resolves when there is room for more. */
+  /** Adds pairs, in ascending order over all calls. Resolves when there is room for more. @throws disk-full: abort it */
   write(pairs: readonly Pair[]): Promise<void>
   /**
    * Takes the place of the group's state, with a note; durable when it resolves, and until then the

@@ -243,7 +243,7 @@ export class LayeredStateStore implements StateStore {
     this.#assertWritable(group)
     this.#installing.add(group.id)
     return new StoredInstall(this.#takeSlot(), {
-      write: (changes) => this.#writer.inTurn(() => this.#writer.write(changes)),
+      write: (changes) => this.#writer.inTurn(() => this.#writer.tryWrite(changes)),
       finish: (changes, record) =>
         this.#writer.inTurn(async () => {
           this.#recorded.add(group.id)

@@ -42,23 +42,26 @@ export class MediumWriter {
   async write(changes: readonly MediumChange[]): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure
     for (;;) {
-      if (this.#state === 'closed') throw new MeshError('stopped', 'The state store is closed')
       const isLast = this.#state === 'closing'
-      try {
-        await this.#medium.write(changes)
+      const failure = await this.#failureOf(changes)
+      if (failure === undefined) {
         if (this.#failure !== undefined) this.#logger.info('state_store.room', {})
         this.#failure = undefined
         return
-      } catch (error) {
-        const failure = failureOf(error)
-        if (this.#failure === undefined) {
-          this.#logger.error('state_store.failed', { reason: failure.message })
-        }
-        this.#failure = failure
-        if (isLast || failure.code !== 'disk-full') throw failure
       }
+      this.#fail(failure)
+      if (isLast || failure.code !== 'disk-full') throw failure
       await this.#pause()
     }
+  }
+
+  /** As `write`, of what may be left out: a full disk is no failure of the store. @throws disk-full, storage-failed */
+  async tryWrite(changes: readonly MediumChange[]): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure
+    const failure = await this.#failureOf(changes)
+    if (failure === undefined) return
+    if (failure.code !== 'disk-full') this.#fail(failure)
+    throw failure
   }
 
   /** What is written still is tried once more, also on a full disk. */
@@ -72,6 +75,27 @@ export class MediumWriter {
     this.#state = 'closed'
   }
 
+  /** @throws stopped */
+  async #failureOf(changes: readonly MediumChange[]): Promise<MeshError | undefined> {
+    if (this.#state === 'closed') throw new MeshError('stopped', 'The state store is closed')
+    try {
+      await this.#medium.write(changes)
+      return undefined
+    } catch (error) {
+      const { code, message } = toMeshError(error, 'storage-failed')
+      // Which group's pages are damaged isn't known, and none can be written.
+      const known = code === 'corrupt' ? 'storage-failed' : code
+      return new MeshError(known, message, { cause: error })
+    }
+  }
+
+  #fail(failure: MeshError): void {
+    if (this.#failure === undefined) {
+      this.#logger.error('state_store.failed', { reason: failure.message })
+    }
+    this.#failure = failure
+  }
+
   async #pause(): Promise<void> {
     if (this.#state !== 'open') return
     await new Promise<void>((resolve) => {
@@ -80,10 +104,4 @@ export class MediumWriter {
     })
     this.#wake = undefined
   }
-}
-
-function failureOf(error: unknown): MeshError {
-  const { code, message } = toMeshError(error, 'storage-failed')
-  // Which group's pages are damaged isn't known, and none can be written.
-  return new MeshError(code === 'corrupt' ? 'storage-failed' : code, message, { cause: error })
 }
