@@ -50,7 +50,7 @@ afterEach(async () => {
 
 /** Opens what is there, in a way that survives whatever LMDB does over it. */
 async function openDamaged(): Promise<FileStateStore> {
-  await writeFile(join(dir, 'state', 'unproven'), '')
+  await writeFile(join(dir, 'state', 'unproven'), '2')
   return await openStateIn(dir)
 }
 
@@ -178,6 +178,8 @@ describe('a damaged file', () => {
     const first = await openStateIn(dir)
     await write(first, 3)
     expect(await isSuspect()).toBe(true)
+    // It is counted how often that happens.
+    expect(await readFile(join(dir, 'state', 'unproven'), 'utf8')).toBe('1')
     await first.close()
     expect(await isSuspect()).toBe(false)
     const second = await openStateIn(dir)

@@ -11,6 +11,7 @@ import type { Ledger } from './ledger.ts'
 
 const HOUR_MS = 3_600_000
 const SOUND: Trouble = { diskDelayMs: 0, clockOffsetMs: 0 }
+const DAMAGED_STARTS = 3
 /** Longer than that, and the service is taken for dead. */
 const SERVED_LIMIT_MS = 60_000
 
@@ -281,8 +282,11 @@ const FLIPPED: Fault = {
       if (name !== 'lock.mdb') await flip(join(folder, name), random)
     }
     await mended(context, 'start of a damaged node', async () => {
-      // As whoever looks after services does: the next start finds out what ended this one. (D-17)
-      if (!(await cluster.startsAfterDamage(index))) await cluster.start(index)
+      // As whoever looks after services does: the third start finds out what ended two. (D-17)
+      for (let time = 1; time < DAMAGED_STARTS; time++) {
+        if (await cluster.startsAfterDamage(index)) return
+      }
+      await cluster.start(index)
     })
   }
 }

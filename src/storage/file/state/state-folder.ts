@@ -3,10 +3,11 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { open, rename, rm, stat } from 'node:fs/promises'
+import { open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+import { utf8 } from '../../../base/bytes.ts'
 import type { Logger } from '../../../base/log.ts'
 import { removeIfThere, writeFileDurably } from '../durable-file.ts'
 import { isMissing, makeFolderDurably, storageError, syncFolder, nodeFileOps } from '../file-ops.ts'
@@ -15,8 +16,13 @@ import { isMissing, makeFolderDurably, storageError, syncFolder, nodeFileOps } f
 export const BAD_STATE_COUNT_MAX = 2
 /** LMDB's file. */
 const DATA = 'data.mdb'
-/** There until the state has proved usable: a process that ended meanwhile may have ended by it. */
+/**
+ * There until the state has proved usable: a process that ended meanwhile may have ended by it. How many
+ * did, one after the other, is in it.
+ */
 const MARKER = 'unproven'
+/** One may have been switched off; after so many it is looked into, which takes as long as opening it. */
+const SUSPICIOUS = 2
 /** There once LMDB found, while it wrote, that its pages are damaged. */
 const CONDEMNED = 'damaged'
 
@@ -55,10 +61,7 @@ export class StateFolder {
     return await this.#report('open', async () => {
       await makeFolderDurably(nodeFileOps, this.path)
       const reason = await this.#damage()
-      if (reason === undefined) {
-        await writeFileDurably(nodeFileOps, join(this.path, MARKER), new Uint8Array(0))
-        return false
-      }
+      if (reason === undefined) return false
       await this.setAside(reason)
       return true
     })
@@ -96,12 +99,25 @@ export class StateFolder {
     const size = await sizeIfThere(path)
     if (size === undefined || size === 0) return undefined
     if (!(await hasMetaPages(path))) return 'its first pages are damaged'
-    if ((await sizeIfThere(join(this.path, MARKER))) === undefined) return undefined
-    this.#logger.warn('state_store.check', {
-      reason: 'the last process ended soon after its start'
-    })
-    const signal = await signalOfCheck(dirname(this.path))
-    return DAMAGE_SIGNALS.includes(signal) ? `reading it ends a process by ${signal}` : undefined
+    const count = await this.#unproven()
+    if (count >= SUSPICIOUS) {
+      this.#logger.warn('state_store.check', { reason: `${count} starts in a row ended soon` })
+      const signal = await signalOfCheck(dirname(this.path))
+      if (DAMAGE_SIGNALS.includes(signal)) return `reading it ends a process by ${signal}`
+    }
+    const next = count >= SUSPICIOUS ? 1 : count + 1
+    await writeFileDurably(nodeFileOps, join(this.path, MARKER), utf8(String(next)))
+    return undefined
+  }
+
+  /** How many processes in a row ended before the state had proved usable. */
+  async #unproven(): Promise<number> {
+    try {
+      return Number(await readFile(join(this.path, MARKER), 'utf8')) || 0
+    } catch (error) {
+      if (isMissing(error)) return 0
+      throw error
+    }
   }
 
   async #report<T>(what: string, task: () => Promise<T>): Promise<T> {
