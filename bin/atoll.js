@@ -25,6 +25,9 @@ process.env.UV_THREADPOOL_SIZE ??= '8'
 // What V8 made of the program the last time, beside the program; where that can't be written, without.
 module.enableCompileCache?.(fileURLToPath(new URL('../dist/.compile-cache', import.meta.url)))
 
+// A node that is only ever switched off would compile it at each start.
+setTimeout(() => module.flushCompileCache?.(), 10_000).unref()
+
 const { main } = await import('../dist/bundle/atoll.js')
 process.exitCode = await main(process.argv.slice(2))
 // What a slow reader of a pipe hasn't taken yet would be lost at the exit.

@@ -1,7 +1,7 @@
 // Until when a call must be answered, whoever ends it first: the time, the caller or the node. Every
 // command has one, so it costs little until somebody asks for its signal.
 
-import type { Clock, Timer } from '../base/clock.ts'
+import { sleep, type Clock, type Timer } from '../base/clock.ts'
 import { MeshError } from '../base/errors.ts'
 
 /** Makes deadlines that all end when the node stops. */
@@ -74,6 +74,12 @@ export class Deadline {
 
   leftMs(): number {
     return Math.max(1, this.#endMs - this.#clock.monotonicMs())
+  }
+
+  /** Waits for so long, or until the call is over. */
+  async pause(durationMs: number): Promise<void> {
+    const waitMs = Math.min(durationMs, this.leftMs())
+    await sleep(this.#clock, waitMs, { signal: this.signal }).catch(() => {})
   }
 
   /** The call is over, for the first reason that is given. */

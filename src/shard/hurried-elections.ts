@@ -6,6 +6,7 @@
 import type { Clock, Timer } from '../base/clock.ts'
 import { NO_REPLICA } from '../core/raft/messages.ts'
 import type { ReplicaId } from '../core/raft/messages.ts'
+import type { RaftState } from '../core/raft/state.ts'
 import { RAFT_TICK_MS } from './raft-core.ts'
 import type { Replica } from './replica.ts'
 
@@ -15,6 +16,8 @@ const RETRIES_MS: readonly number[] = [120, 420, 780, 1_200]
 const MEETING_MS: number = RAFT_TICK_MS + 50
 /** … and how much later each of the others does. */
 const TURN_MS = 140
+/** Whoever was voted for has so long, in ticks, to be heard of: on a busy machine answers take that. */
+const VOTED_TICKS = 2
 
 export class HurriedElections {
   readonly #clock: Clock
@@ -50,10 +53,7 @@ export class HurriedElections {
     const { term } = replica
     for (const delayMs of RETRIES_MS) {
       this.#after(startMs + delayMs + turn * TURN_MS, replica, () => {
-        // Whoever leads now was elected meanwhile; long after, silence is for the core to judge.
-        if (replica.leader === NO_REPLICA && replica.term <= term + RETRIES_MS.length) {
-          replica.campaign()
-        }
+        if (mayTry(replica.raft.state, term)) replica.campaign()
       })
     }
   }
@@ -69,4 +69,17 @@ export class HurriedElections {
     })
     this.#timers.add(timer)
   }
+}
+
+/**
+ * @param state of a replica that wants to try
+ * @param term it was in when it began to hurry
+ */
+export function mayTry(
+  { leader, term: now, electionElapsed }: Pick<RaftState, 'leader' | 'term' | 'electionElapsed'>,
+  term: number
+): boolean {
+  // Long after, silence is for the core to judge.
+  if (leader !== NO_REPLICA || now > term + RETRIES_MS.length) return false
+  return now === term || electionElapsed >= VOTED_TICKS
 }

@@ -1,7 +1,7 @@
 // From any node: space → shard → whoever leads it. A command keeps its name however often it is
 // sent, so it is done once.
 
-import { sleep, type Clock } from '../base/clock.ts'
+import type { Clock } from '../base/clock.ts'
 import { isMeshError, MeshError, toMeshError, type ErrorCode } from '../base/errors.ts'
 import type { PeerId } from '../base/ids.ts'
 import { shardOf } from '../core/groups/shard-of.ts'
@@ -15,6 +15,7 @@ import { failureOf } from '../wire/shard-failure.ts'
 import type { ShardResult } from '../wire/shard-reply.ts'
 import { SYSTEM_GROUP } from '../wire/shard.ts'
 import type { ShardCall } from '../wire/shard.ts'
+import { Asked } from './asked.ts'
 import type { CallBatcher } from './call-batcher.ts'
 import { Deadlines, type Deadline } from './deadline.ts'
 import type { LeaderHints } from './leader-hints.ts'
@@ -184,12 +185,20 @@ export class Router implements Shards {
   async #retried(group: number, call: ShardCall, attempts: Attempts): Promise<ShardResult> {
     const { deadline, isRead } = attempts
     const { clock, hints, server } = this.#parts
+    // Who waits for changes waits for as long as it said.
+    const asked = new Asked<ShardResult>(clock, call.kind !== 'changes')
     let last: MeshError | undefined
     for (let attempt = 0, misses = 0; ;) {
       deadline.throwIfEnded(last, server.isLeaderless(group))
-      const peer = this.#pick(group, call, isRead, attempt)
-      const result = peer === undefined ? nobody(group) : await this.#attempt(peer, call, attempts)
+      const picked = this.#pick(group, call, isRead, attempt)
+      const { peer, result } = await asked.wait(picked, async () =>
+        picked === undefined ? nobody(group) : await this.#attempt(picked, call, attempts)
+      )
       deadline.throwIfEnded(last, server.isLeaderless(group))
+      if (result === 'slow') {
+        attempt += 1
+        continue
+      }
       if (!(result instanceof MeshError)) {
         if (peer !== undefined && !isRead) hints.learn(group, peer)
         return result
@@ -201,10 +210,7 @@ export class Router implements Shards {
       misses += 1
       // Whoever was named is asked at once, unless two name each other.
       if (leader !== undefined && leader !== peer && misses % 4 !== 0) continue
-      const pauseMs = Math.min(PAUSE_MS_MIN * 2 ** Math.min(misses, 8), PAUSE_MS_MAX)
-      await sleep(clock, Math.min(pauseMs, deadline.leftMs()), { signal: deadline.signal }).catch(
-        () => {}
-      )
+      await deadline.pause(Math.min(PAUSE_MS_MIN * 2 ** Math.min(misses, 8), PAUSE_MS_MAX))
     }
   }
 
@@ -236,14 +242,14 @@ export class Router implements Shards {
     call: ShardCall,
     attempts: Attempts
   ): Promise<ShardResult | MeshError> {
-    const { self, server, batcher, hints } = this.#parts
+    const { self, server, hints } = this.#parts
     const { deadline, sent } = attempts
     if (sent !== undefined) sent.count += 1
     try {
       const result = await deadline.race(
         peer === self
           ? server.call(call, call.kind === 'changes' ? deadline.signal : undefined)
-          : this.#send(peer, call, deadline, batcher)
+          : this.#send(peer, call, deadline)
       )
       hints.answered(peer)
       // S-12. One without a client is done anew each time, and may do better.
@@ -257,17 +263,12 @@ export class Router implements Shards {
     }
   }
 
-  async #send(
-    peer: PeerId,
-    call: ShardCall,
-    deadline: Deadline,
-    batcher: CallBatcher
-  ): Promise<ShardResult> {
-    if (call.kind === 'changes') {
-      const timeoutMs = Math.min(deadline.leftMs(), ATTEMPT_MS + call.waitMs)
-      return await batcher.sendAlone(peer, call, { timeoutMs, signal: deadline.signal })
-    }
-    return await batcher.send(peer, call, Math.min(deadline.leftMs(), ATTEMPT_MS))
+  async #send(peer: PeerId, call: ShardCall, deadline: Deadline): Promise<ShardResult> {
+    const { batcher } = this.#parts
+    const waitMs = call.kind === 'changes' ? call.waitMs : 0
+    const timeoutMs = Math.min(deadline.leftMs(), ATTEMPT_MS + waitMs)
+    if (call.kind !== 'changes') return await batcher.send(peer, call, timeoutMs)
+    return await batcher.sendAlone(peer, call, { timeoutMs, signal: deadline.signal })
   }
 
   #groupOf(target: Target): number {

@@ -1,9 +1,10 @@
 // What a router makes of refusals: those of nodes and replicas it takes for passing, those of the
 // machine for the answer.
 
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
+import { sleep } from '../../src/base/clock.ts'
 import { MeshError, type ErrorCode } from '../../src/base/errors.ts'
-import { peerId } from '../../src/base/ids.ts'
+import { peerId, type PeerId } from '../../src/base/ids.ts'
 import { encode } from '../../src/core/machine/codec.ts'
 import { CONFIGURE, REGISTER } from '../../src/core/machine/own-operations.ts'
 import { SETTINGS_DEFAULTS } from '../../src/core/machine/records.ts'
@@ -83,4 +84,67 @@ it('a shard that has no room for another client is asked again, and not in haste
   const { asked } = await run(() => refused('overloaded', true))
   expect(asked[REGISTER.name]).toBeGreaterThan(10)
   expect(asked[REGISTER.name]).toBeLessThan(100)
+})
+
+describe('a leader that is silent', () => {
+  const [here, old, next] = ['here', 'old', 'next'].map(peerId) as [PeerId, PeerId, PeerId]
+  const CALL_MS = 10_000
+
+  /** Asks for an operation at a node that has no replica and takes `old` for the leader. */
+  async function ask(
+    answers: Record<string, (time: number) => Promise<ShardResult>>
+  ): Promise<{ tookMs: number; asked: string[] }> {
+    const asked: string[] = []
+    const send = async (peer: PeerId, sent: ShardCall): Promise<ShardResult> => {
+      const { operation } = (sent as Extract<ShardCall, { kind: 'execute' }>).request
+      if (operation === REGISTER.name) return REGISTERED
+      asked.push(peer)
+      return await answers[peer]!(asked.filter((one) => one === peer).length)
+    }
+    const hints = new LeaderHints({
+      members: () => [old, next],
+      leader: () => undefined,
+      owners: () => [],
+      others: () => [],
+      isReachable: () => true,
+      nowMs: () => clock.monotonicMs()
+    })
+    hints.learn(1, old)
+    const server = { leads: () => false, isLed: () => false, isLeaderless: () => false }
+    const router = new Router({
+      self: here,
+      clock,
+      count: 4,
+      server: server as unknown as ShardServer,
+      batcher: { send } as unknown as CallBatcher,
+      hints,
+      stopping: new AbortController().signal
+    })
+    const startMs = clock.monotonicMs()
+    await clock.run(
+      router.execute({ shard: 0 }, CONFIGURE, SETTINGS_DEFAULTS, { timeoutMs: CALL_MS })
+    )
+    return { tookMs: clock.monotonicMs() - startMs, asked }
+  }
+
+  const never = async (): Promise<ShardResult> => await new Promise(() => {})
+  const ok = (): Promise<ShardResult> => Promise.resolve(done(new Uint8Array(0)))
+
+  it('is not waited for alone: whoever leads now answers within a second', async () => {
+    const { tookMs, asked } = await ask({ old: never, next: ok })
+    expect(asked).toEqual([old, next])
+    expect(tookMs).toBeLessThan(1_000)
+  })
+
+  it('is asked once, and heard, when others name it again', async () => {
+    const late = async (): Promise<ShardResult> => {
+      await sleep(clock, 1_400)
+      return await ok()
+    }
+    const naming = async (): Promise<ShardResult> =>
+      await Promise.resolve(failedResult(new MeshError('not-leader', 'no'), old))
+    const { tookMs, asked } = await ask({ old: late, next: naming })
+    expect(asked.filter((peer) => peer === old)).toEqual([old])
+    expect(tookMs).toBe(1_400)
+  })
 })

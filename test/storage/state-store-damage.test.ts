@@ -165,7 +165,7 @@ describe('a damaged file', () => {
     expect(await readdir(dir)).toEqual(['state'])
   })
 
-  it('D-17 is under suspicion until it was closed, or took a hundred writes', async () => {
+  it('D-17 is under suspicion until it was closed, or took thirty writes', async () => {
     const isSuspect = async (): Promise<boolean> =>
       (await readdir(join(dir, 'state'))).includes('unproven')
     const write = async (store: FileStateStore, times: number): Promise<void> => {
@@ -184,7 +184,7 @@ describe('a damaged file', () => {
     expect(await isSuspect()).toBe(false)
     const second = await openStateIn(dir)
     // The opening was the first of them.
-    await write(second, 98)
+    await write(second, 28)
     expect(await isSuspect()).toBe(true)
     await write(second, 1)
     expect(await isSuspect()).toBe(false)

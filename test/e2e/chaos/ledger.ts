@@ -118,9 +118,17 @@ export class Ledger {
     let at = home
     while (!this.#stopping.signal.aborted) {
       at = this.#cluster.near(at)
-      if (!(await this.#put(account, at))) at += 1
+      if (!(await this.#put(account, at))) at = (await this.#anywhere(account)) ?? at + 1
       await pause(PAUSE_MS)
     }
+  }
+
+  /** Through all nodes side by side: some of them may be cut off. @returns one that did it */
+  async #anywhere(account: Account): Promise<number | undefined> {
+    const nodes = Array.from({ length: this.#cluster.count }, (_, index) => index)
+    const running = nodes.filter((index) => this.#cluster.isRunning(index))
+    const isDone = await Promise.all(running.map(async (index) => await this.#put(account, index)))
+    return running[isDone.indexOf(true)]
   }
 
   async #put(account: Account, index: number): Promise<boolean> {

@@ -31,7 +31,7 @@ type Store = RootDatabase<Uint8Array, Uint8Array>
 type Transaction = ReturnType<Store['useReadTransaction']>
 
 /** Pages that are free again are read when they are needed, so that damage there is met late. */
-const PROVEN_WRITES = 100
+const PROVEN_WRITES = 30
 
 /** What is done to the folder around LMDB's own doings. */
 type LmdbFolder = Pick<StateFolder, 'path' | 'prepare' | 'proven' | 'condemn' | 'setAside'>
