@@ -8,6 +8,8 @@ import type { PeerId } from '../base/ids.ts'
 
 /** So long only one is waited for. A leader with a slow disk takes longer; then others name it again. */
 const PATIENCE_MS = 500
+/** One that is slow is waited for again so long, before the next one is asked. */
+const AGAIN_MS = 150
 
 export type Outcome<T> = {
   readonly peer: PeerId | undefined
@@ -33,11 +35,9 @@ export class Asked<T> {
    * @param ask asks the peer, unless that is under way already; never rejects
    * @returns what the peer said, or another one that was asked before, if that was an answer
    */
-  async wait(
-    peer: PeerId | undefined,
-    ask: () => Promise<T | MeshError>
-  ): Promise<Outcome<T>> {
-    if (!this.#open.has(peer)) {
+  async wait(peer: PeerId | undefined, ask: () => Promise<T | MeshError>): Promise<Outcome<T>> {
+    const isNew = !this.#open.has(peer)
+    if (isNew) {
       this.#open.add(peer)
       void ask().then((result) => this.#settled(peer, result))
     }
@@ -49,7 +49,7 @@ export class Asked<T> {
         resolve(outcome)
       }
       const timer = this.#isImpatient
-        ? this.#clock.after(PATIENCE_MS, () => end({ peer, result: 'slow' }))
+        ? this.#clock.after(isNew ? PATIENCE_MS : AGAIN_MS, () => end({ peer, result: 'slow' }))
         : undefined
       this.#waiting = { peer, end }
     })

@@ -115,10 +115,11 @@ export class Ledger {
   // Writing.
 
   async #write(account: Account, home: number): Promise<void> {
-    let at = home
+    let at: number | undefined = home
     while (!this.#stopping.signal.aborted) {
-      at = this.#cluster.near(at)
-      if (!(await this.#put(account, at))) at = (await this.#anywhere(account)) ?? at + 1
+      const near: number = this.#cluster.near(at ?? home)
+      const isDone: boolean = at !== undefined && (await this.#put(account, near))
+      at = isDone ? near : await this.#anywhere(account)
       await pause(PAUSE_MS)
     }
   }
