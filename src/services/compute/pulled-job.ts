@@ -21,6 +21,8 @@ import { workerName, type Ran, type TaskRunner } from './task-runner.ts'
 const PULL_MS_MAX: number = 10 * MINUTE_MS
 /** What is given back when the node stops, or has done all, may take so long. */
 const STOP_MS: number = SECOND_MS
+/** Tasks that take less are over soon. */
+const SOON_MS = 3
 /** Errors and their texts as the shard takes them. */
 const ERROR_LENGTH_MAX = 250
 
@@ -84,7 +86,8 @@ export class PulledJob {
         if (phase !== 'open') this.#over(`The job is ${phase}`)
         events.onChanged()
       },
-      onUntold: (reason) => this.#lease.lose(new MeshError('timeout', reason))
+      onUntold: (reason) => this.#lease.lose(new MeshError('timeout', reason)),
+      endsSoon: () => this.queued + this.running > 0 && (this.estimateMs ?? Infinity) < SOON_MS
     })
   }
 
@@ -218,17 +221,14 @@ export class PulledJob {
         onTrouble(result.reason)
         return
       }
-      const { durationMs } = result
+      const about = { task, attempt, durationMs: result.durationMs, logs }
       onWell()
       if (result.kind === 'done') {
-        const value = result.output
-        await this.#outcomes.tellAttempt({ kind: 'done', task, attempt, durationMs, value, logs })
+        await this.#outcomes.tellAttempt({ ...about, kind: 'done', value: result.output })
         return
       }
-      const error = errorOf(result.error)
-      const { isRetryable } = result
-      const told = { kind: 'failed', task, attempt, durationMs, error, isRetryable, logs } as const
-      await this.#outcomes.tellAttempt(told)
+      const failed = { error: errorOf(result.error), isRetryable: result.isRetryable }
+      await this.#outcomes.tellAttempt({ ...about, ...failed, kind: 'failed' })
     } catch (error) {
       // It was stopped here, or never begun: for no fault of its own.
       this.#running.delete(attempt)
