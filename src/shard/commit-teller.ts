@@ -24,7 +24,7 @@ export class CommitTeller {
       this.#timer = undefined
       const replicas = [...this.#replicas]
       this.#replicas.clear()
-      for (const one of replicas) one.tellCommit()
+      for (const one of replicas) one.run((raft) => raft.tellCommit())
     })
   }
 

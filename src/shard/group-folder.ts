@@ -2,6 +2,7 @@
 // after a restart, and how it ends. The two stores are never written as one, so each order of writes
 // here is one that a crash between them leaves mendable.
 
+import { isMeshError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { foundingRoster, type Place } from '../core/groups/roster.ts'
 import { decode, encode, record, uint } from '../core/machine/codec.ts'
@@ -101,7 +102,7 @@ export class GroupFolder {
     }
     const name = this.#nameOf(group)
     if (name === undefined || logStore.group(group).isRemoved()) return undefined
-    const found = this.#examine(group, name)
+    const found = this.#tryExamine(group, name)
     if (typeof found !== 'string') return await this.#mended(group, found, name)
     logger.warn('shard.replica_unusable', { group, replica: name.replica, reason: found })
     await this.discard(group, name)
@@ -181,7 +182,16 @@ export class GroupFolder {
     return { replica, generation: roster.generation }
   }
 
-  /** @returns the note, or why the replica is of no use */
+  #tryExamine(group: number, name: ReplicaName): ReplicaNote | string {
+    try {
+      return this.#examine(group, name)
+    } catch (error) {
+      if (isMeshError(error, 'corrupt')) return error.message
+      throw error
+    }
+  }
+
+  /** @returns the note, or why the replica is of no use @throws corrupt */
   #examine(group: number, name: ReplicaName): ReplicaNote | string {
     const { logStore, stateStore } = this.#parts
     const log = logStore.group(group)

@@ -21,6 +21,7 @@ import { afterFailure } from './replica-failure.ts'
 import { Replica } from './replica.ts'
 import type { ReplicaHost } from './replica-parts.ts'
 import type { ReplicaNote } from './replica-note.ts'
+import { StateChecks } from './state-checks.ts'
 import { Traffic, type ReplicaKeeper } from './traffic.ts'
 
 /** A replica that ended for want of disk is tried again. */
@@ -53,6 +54,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
   readonly #turns = new GroupTurns()
   readonly #listeners = new Set<(group: number) => void>()
   readonly #timers: OwnTimers
+  readonly #checks: StateChecks
   #isSilent = false
   #isRunning = false
   #failure: MeshError | undefined
@@ -64,6 +66,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     this.#folder = new GroupFolder({ logStore, stateStore, logger, place: { peer, store } })
     this.#turn = new HostTurn(parts)
     this.#timers = new OwnTimers(parts.clock)
+    this.#checks = new StateChecks(stateStore, (replica) => this.#traffic.checked(replica))
     this.#traffic = new Traffic(parts, this)
   }
 
@@ -87,6 +90,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
   async start(): Promise<void> {
     this.#isRunning = true
     for (const group of this.#folder.groups()) await this.#openReplica(group)
+    this.#checks.start()
     this.#timers.after(RAFT_TICK_MS, () => this.#tick())
   }
 
@@ -250,7 +254,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     try {
       const replica = new Replica({ ...parts, host: this, clock, random })
       this.#replicas.set(group, replica)
-      replica.campaignIfAlone()
+      this.#checks.add(replica)
       this.#traffic.began(replica)
       this.#changed(group)
     } catch (error) {

@@ -39,6 +39,11 @@ export class HurriedElections {
     if (!this.#left.has(replica)) this.#tryFrom(MEETING_MS, replica, NO_REPLICA)
   }
 
+  /** The state of a replica is known to be right, so it may lead. */
+  checked(replica: Replica): void {
+    if (replica.leader === NO_REPLICA) this.#tryFrom(0, replica, NO_REPLICA)
+  }
+
   stop(): void {
     for (const timer of this.#timers) timer.cancel()
     this.#timers.clear()
@@ -53,7 +58,7 @@ export class HurriedElections {
     const { term } = replica
     for (const delayMs of RETRIES_MS) {
       this.#after(startMs + delayMs + turn * TURN_MS, replica, () => {
-        if (mayTry(replica.raft.state, term)) replica.campaign()
+        if (mayTry(replica.raft.state, term)) replica.run((raft) => raft.campaign())
       })
     }
   }

@@ -141,10 +141,13 @@ export class LayoutKeeper {
       // Another one in its place is told by `onChanged`.
       if (replica.hasEnded) return
       replica.onceRevised(look)
-      const { entry } = replica.applied.machine.reads.get({ area: AREAS.kv, key: KEY })
-      if (entry !== undefined) this.#adopt(entry.value)
+      let found: Uint8Array | undefined
+      replica.run(() => {
+        found = replica.applied.machine.reads.get({ area: AREAS.kv, key: KEY }).entry?.value
+      })
+      if (found !== undefined) this.#adopt(found)
     }
-    look()
+    void replica.whenChecked().then(look)
   }
 
   #adopt(encoded: Uint8Array): void {

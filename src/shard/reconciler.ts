@@ -144,7 +144,7 @@ export class Reconciler {
       step.kind === 'transfer' ? step.to : shouldTransfer(view, this.#quietOf(replica, view))
     if (to === undefined) return undefined
     log.info('shard.transfer', { group, to })
-    replica.transferTo(to)
+    replica.run((raft) => raft.transferLeader(to))
     this.#quiet.delete(group)
     return 'transfer'
   }

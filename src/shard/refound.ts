@@ -32,6 +32,10 @@ export async function refound(
     const is = `is of generation ${replica.generation}, not ${generation}`
     throw refused('conflict', `the replica here ${is}; look again`)
   }
+  if (!replica.isChecked) {
+    const why = 'its state is still being checked; ask again'
+    throw new MeshError('overloaded', `Cannot found ${nameOf(group)} anew: ${why}`)
+  }
   if (replica.isLeader || replica.isLed) {
     throw refused('conflict', 'it has a leader, so a majority of its voters is there')
   }

@@ -43,6 +43,7 @@ function reportOf(replica: Replica): GroupReplica {
 
 function problemOf(replica: Replica): string {
   if (replica.applied.index === 0) return 'it has received nothing yet'
+  if (!replica.isChecked) return 'its state is being checked'
   return replica.isLed ? '' : 'it hears no leader'
 }
 

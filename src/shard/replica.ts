@@ -10,6 +10,7 @@ import type { Raft } from '../core/raft/raft.ts'
 import type { GroupLog } from '../storage/log-store.ts'
 import type { GroupState, StateInstall } from '../storage/state-store.ts'
 import { AppliedState } from './applied-state.ts'
+import { HeldBack } from './held-back.ts'
 import type { Written } from './log-batch.ts'
 import { LEADERS, LeaderSilence } from './leader-silence.ts'
 import { Leadership } from './leadership.ts'
@@ -34,6 +35,7 @@ export class Replica {
   readonly #writes: ReplicaWrites
   readonly #silence = new LeaderSilence()
   readonly #revisionWaits = new RevisionWaits()
+  readonly #heldBack: HeldBack
   #ended: MeshError | undefined
 
   /** @throws corrupt when log and state contradict each other */
@@ -48,6 +50,8 @@ export class Replica {
     this.applied = new AppliedState(state, note)
     this.raft = createRaftCore({ id: this.id, log, applied: this.applied, random, trace })
     const { applied } = this
+    // Of a replica that has nothing nothing can have vanished.
+    this.#heldBack = new HeldBack(this.raft, applied.index === 0)
     this.#leadership = new Leadership({ raft: this.raft, applied, clock })
     this.#reads = new ReadWaits(Uint8Array.from({ length: 8 }, () => random.below(256)))
     this.#writes = new ReplicaWrites({
@@ -58,7 +62,7 @@ export class Replica {
       },
       deliver: (messages) => this.#deliver(messages),
       installed: () => this.#guard(() => this.#installed()),
-      failed: (error) => this.#fail(error)
+      failed: (error) => this.fail(error)
     })
   }
 
@@ -88,6 +92,16 @@ export class Replica {
     return this.#leadership.leaderPeer()
   }
 
+  /** Whether all that it has applied was read and found to be there: before, it neither serves nor leads. */
+  get isChecked(): boolean {
+    return this.#heldBack.isOver
+  }
+
+  /** Resolves when it is checked, or has ended. */
+  async whenChecked(): Promise<void> {
+    await this.#heldBack.whenOver()
+  }
+
   get hasEnded(): boolean {
     return this.#ended !== undefined
   }
@@ -114,37 +128,25 @@ export class Replica {
     })
   }
 
-  connectionLost(replica: ReplicaId): void {
+  /** Has the core do something, unless the replica has ended. */
+  run(input: (raft: Raft) => void): void {
+    this.#guard(() => input(this.raft))
+  }
+
+  /** Its state is right. */
+  checked(): void {
     this.#guard(() => {
-      this.raft.connectionLost(replica)
-      this.raft.reportUnreachable(replica)
+      for (const message of this.#heldBack.release()) this.#apply(message)
+      // Where nobody else could lead.
+      if (this.applied.isOnlyVoter) this.raft.campaign()
     })
-  }
-
-  campaign(): void {
-    this.#guard(() => this.raft.campaign())
-  }
-
-  /** A message could not be sent. */
-  unreachable(replica: ReplicaId): void {
-    if (this.isLeader) this.#guard(() => this.raft.reportUnreachable(replica))
-  }
-
-  /** Leads at once where nobody else could. */
-  campaignIfAlone(): void {
-    if (this.applied.isOnlyVoter) this.campaign()
   }
 
   /** A leader asks the voter that has most to lead in its place. @returns whether one answers */
   handOver(): boolean {
     const to = this.#leadership.successor()
-    if (to !== undefined) this.transferTo(to)
+    if (to !== undefined) this.run((raft) => raft.transferLeader(to))
     return to !== undefined
-  }
-
-  /** Followers that wait to hear how far the log is committed hear it now. */
-  tellCommit(): void {
-    this.#guard(() => this.raft.tellCommit())
   }
 
   /** Does what the core wants done, until there is nothing left. */
@@ -204,14 +206,6 @@ export class Replica {
     return isTaken
   }
 
-  transferTo(replica: ReplicaId): void {
-    this.#guard(() => this.raft.transferLeader(replica))
-  }
-
-  reportSnapshot(replica: ReplicaId, isSuccess: boolean): void {
-    this.#guard(() => this.raft.reportSnapshot(replica, isSuccess))
-  }
-
   /** A snapshot has been received: the core decides whether it takes the place of what is here. */
   offerSnapshot(message: Message, install: StateInstall, note: ReplicaNote): void {
     const { snapshot } = message
@@ -238,6 +232,7 @@ export class Replica {
     this.#reads.end(error)
     this.#revisionWaits.notify()
     this.#writes.end()
+    this.#heldBack.end()
   }
 
   notLeader(): MeshError {
@@ -250,8 +245,8 @@ export class Replica {
 
   #handle(message: Message): void {
     if (message.type === 'storage-append') this.#writes.append(message)
-    else if (message.type === 'storage-apply') this.#apply(message)
-    else this.#host.send(this, message)
+    else if (message.type !== 'storage-apply') this.#host.send(this, message)
+    else if (!this.#heldBack.keeps(message)) this.#apply(message)
   }
 
   #apply({ entries, responses }: Message): void {
@@ -260,7 +255,7 @@ export class Replica {
     const outcomes = this.applied.apply(entries, (change) => this.raft.applyConfigChange(change))
     if (this.#leadership.applied(entries, outcomes)) this.#host.ledBy(this)
     const last = outcomes.at(-1)
-    if (last?.kind === 'halted') this.#fail(last.error)
+    if (last?.kind === 'halted') this.fail(last.error)
     if (this.applied.machine.revision > before) this.#revisionWaits.notify()
     if (this.applied.roster !== roster) this.#host.membersChanged(this)
     for (const response of responses) this.raft.step(response)
@@ -288,11 +283,12 @@ export class Replica {
       run()
       if (this.raft.hasReady()) this.#host.wake(this)
     } catch (error) {
-      this.#fail(toMeshError(error))
+      this.fail(toMeshError(error))
     }
   }
 
-  #fail(error: MeshError): void {
+  /** It can't go on. */
+  fail(error: MeshError): void {
     if (this.#ended !== undefined) return
     this.end(error)
     this.#host.failed(this, error)

@@ -49,7 +49,7 @@ export class ShardServer {
 
   /** Whether a replica here can answer reads as it is. */
   has(group: number): boolean {
-    return (this.#parts.host.replica(group)?.applied.index ?? 0) > 0
+    return isUsable(this.#parts.host.replica(group))
   }
 
   /** Whether it knows a leader, who could confirm that it is up to date. */
@@ -147,7 +147,8 @@ export class ShardServer {
   #replica(target: GroupTarget): Replica {
     const group = 'group' in target ? target.group : shardOf(target.space, this.#parts.count) + 1
     const replica = this.#parts.host.replica(group)
-    if (replica !== undefined && replica.applied.index > 0) return replica
+    if (replica !== undefined && isUsable(replica)) return replica
+    if (replica?.isChecked === false) throw replica.notLeader()
     const failure = this.#parts.host.failure()
     const why = failure === undefined ? '' : `: ${failure.message}`
     throw new MeshError('not-leader', `This node has no replica of group ${group}${why}`)
@@ -160,4 +161,9 @@ export class ShardServer {
     if (shard === group - 1) return
     throw new MeshError('invalid-argument', `That space is of shard ${shard}, not of ${group - 1}`)
   }
+}
+
+/** Whether it has something, and what it has is known to be right. */
+function isUsable(replica: Replica | undefined): boolean {
+  return replica !== undefined && replica.isChecked && replica.applied.index > 0
 }

@@ -79,7 +79,7 @@ export class SnapshotCourier {
     void this.#offer(replica, message).catch((error: unknown) => {
       const reason = toMeshError(error).message
       this.#log.debug('snapshot.not_offered', { group: replica.group, reason })
-      replica.reportSnapshot(message.to, false)
+      replica.run((raft) => raft.reportSnapshot(message.to, false))
     })
   }
 
@@ -145,6 +145,8 @@ export class SnapshotCourier {
     const { peer, handle, signal } = source
     signal.throwIfAborted()
     const note = decodeReplicaNote(handle.note)
+    await replica.whenChecked()
+    signal.throwIfAborted()
     const install = await replica.state.install()
     try {
       const { snapshotId } = handle
@@ -161,7 +163,8 @@ export class SnapshotCourier {
     const replica = this.#host.replica(group)
     if (replica?.generation !== generation) return
     for (const member of replica.applied.roster.members) {
-      if (member.peer === peer) replica.reportSnapshot(member.replica, error === undefined)
+      if (member.peer !== peer) continue
+      replica.run((raft) => raft.reportSnapshot(member.replica, error === undefined))
     }
   }
 }

@@ -125,6 +125,11 @@ export class Traffic {
     if (hasMet && replica.leader === NO_REPLICA) this.#elections.met(replica)
   }
 
+  /** The state of a replica is known to be right. */
+  checked(replica: Replica): void {
+    this.#elections.checked(replica)
+  }
+
   /** A replica has ended. */
   ended(group: number): void {
     this.#courier.forget(group)
@@ -194,8 +199,10 @@ export class Traffic {
     for (const { group, message } of dropped) {
       const replica = this.#keeper.replica(group)
       if (replica?.applied.peerOf(message.to) !== peer) continue
-      replica.unreachable(message.to)
-      if (message.type === 'snapshot') replica.reportSnapshot(message.to, false)
+      replica.run((raft) => {
+        if (replica.isLeader) raft.reportUnreachable(message.to)
+        if (message.type === 'snapshot') raft.reportSnapshot(message.to, false)
+      })
     }
   }
 
@@ -212,7 +219,10 @@ export class Traffic {
       for (const member of replica.applied.roster.members) {
         if (member.peer !== peer) continue
         const isLeader = replica.leader === member.replica
-        replica.connectionLost(member.replica)
+        replica.run((raft) => {
+          raft.connectionLost(member.replica)
+          raft.reportUnreachable(member.replica)
+        })
         if (isLeader && !replica.isLeader) this.#elections.leaderLost(replica, member.replica)
       }
     }

@@ -66,10 +66,16 @@ export type GroupState = OrderedState & {
 
 export type StateStore = {
   /**
-   * Opens the store, and reads all of it once: what was damaged is known before anybody is served.
+   * Opens the store, and reads what it has of groups as a whole; their pairs are left to `check`.
    * Idempotent. @throws folder-too-new, storage-failed, corrupt when nothing of it can be read
    */
   open(): Promise<void>
+  /**
+   * Reads all of a group once, as it was when the call began. Single pairs are checked whenever they are
+   * read; only this finds out that some have vanished. What it finds is told by `damageOf`.
+   * @throws stopped
+   */
+  check(id: StateGroupId): Promise<void>
   /** Flushes what is committed. Idempotent. */
   close(): Promise<void>
   /** Groups that something was committed for or installed, damaged ones included; ascending. */

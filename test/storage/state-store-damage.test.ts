@@ -183,8 +183,7 @@ describe('a damaged file', () => {
     await first.close()
     expect(await isSuspect()).toBe(false)
     const second = await openStateIn(dir)
-    // The opening was the first of them.
-    await write(second, 28)
+    await write(second, 29)
     expect(await isSuspect()).toBe(true)
     await write(second, 1)
     expect(await isSuspect()).toBe(false)

@@ -9,6 +9,7 @@ import { createRandom } from '../../src/base/random.ts'
 import { FileStateStore } from '../../src/storage/file/state/file-state-store.ts'
 import { MemoryStateDisk, MemoryStateStore } from '../../src/storage/memory/memory-state-store.ts'
 import type { StateStoreOptions } from '../../src/storage/state/layered-state-store.ts'
+import type { StateStore } from '../../src/storage/state-store.ts'
 import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 import type { StateStoreHarness } from '../conformance/state-store.ts'
 
@@ -17,8 +18,14 @@ export async function openMemoryState(
   options: StateStoreOptions = {}
 ): Promise<MemoryStateStore> {
   const store = new MemoryStateStore({ disk, clock: new VirtualClock() }, options)
-  await store.open()
+  await openChecked(store)
   return store
+}
+
+/** Opens a store and has all of it checked. */
+async function openChecked(store: StateStore): Promise<void> {
+  await store.open()
+  for (const group of store.groups()) await store.check(group)
 }
 
 export async function makeMemoryState(options: StateStoreOptions): Promise<StateStoreHarness> {
@@ -63,7 +70,7 @@ export async function openStateIn(
 ): Promise<FileStateStore> {
   const components = { clock: new VirtualClock(), logger: silentLogger }
   const store = new FileStateStore(components, { dir, ...options })
-  await store.open()
+  await openChecked(store)
   return store
 }
 

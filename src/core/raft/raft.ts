@@ -95,6 +95,11 @@ export class Raft {
     return step(this.state, message)
   }
 
+  /** From now on it doesn't campaign, or does again. It votes and takes entries all the same. */
+  holdBack(isHeldBack: boolean): void {
+    this.state.isHeldBack = isHeldBack
+  }
+
   /** Starts an election now, if this replica may lead. */
   campaign(): void {
     campaign(this.state)

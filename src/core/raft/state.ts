@@ -64,6 +64,8 @@ export class RaftState {
   transferTo: ReplicaId = NO_REPLICA
   /** No further change of members before this index is applied. */
   pendingConfigIndex = 0
+  /** Its driver doesn't trust what it has applied yet: it votes and takes entries, and doesn't lead. */
+  isHeldBack = false
   /** The commit index rose, and nobody was told of it yet: see `tellsCommitLate`. */
   isCommitUntold = false
   /** Payload of entries that this leader appended and has not seen applied. */
@@ -108,10 +110,15 @@ export class RaftState {
     return isVoter(this.members.config, this.id)
   }
 
-  /** Only voters campaign, and none whose log waits to be replaced by a snapshot. */
+  /** Only voters campaign, and none whose log waits to be replaced by a snapshot, or that is held back. */
   get isPromotable(): boolean {
     const own = this.members.progress.get(this.id)
-    return own !== undefined && !own.isLearner && this.log.unstable.snapshot === undefined
+    return (
+      !this.isHeldBack &&
+      own !== undefined &&
+      !own.isLearner &&
+      this.log.unstable.snapshot === undefined
+    )
   }
 
   progressOf(id: ReplicaId): Progress | undefined {

@@ -145,9 +145,12 @@ class MemoryStateMedium implements StateMedium, MemoryStateFaults {
     return {
       get: (key) => pairs.get(key),
       range: (range) => pairs.range(range),
+      lookups: (range) => pairs.range(range),
       close: () => undefined
     }
   }
+
+  checked(): void {}
 
   async turn(): Promise<void> {
     await Promise.resolve()

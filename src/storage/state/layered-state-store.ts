@@ -10,6 +10,7 @@ import { LOG_GROUP_COUNT_MAX } from '../log-store.ts'
 import type { GroupState, StateGroupId, StateInstall, StateStore } from '../state-store.ts'
 import { FlushedChanges } from './flushed-changes.ts'
 import { MediumWriter } from './medium-writer.ts'
+import { PairChecks } from './pair-checks.ts'
 import type { StateMedium } from './state-medium.ts'
 import { SlotReclaimer } from './slot-reclaimer.ts'
 import { openMedium } from './state-recovery.ts'
@@ -42,6 +43,7 @@ export class LayeredStateStore implements StateStore {
   /** Groups that have a record on disk, or will have when the write under way has ended. */
   readonly #recorded = new Set<StateGroupId>()
   readonly #installing = new Set<StateGroupId>()
+  readonly #checks: PairChecks
   readonly #reclaimer: SlotReclaimer
   #nextSlot = 0
   #state: 'new' | 'open' | 'closing' | 'closed' = 'new'
@@ -64,6 +66,7 @@ export class LayeredStateStore implements StateStore {
     this.#clock = components.clock
     this.#logger = components.logger
     this.#medium = components.medium
+    this.#checks = new PairChecks(components.medium)
     this.#options = { flushBytes, flushAfterMs }
     this.#writer = new MediumWriter(components)
     this.#host = this.#createHost()
@@ -97,6 +100,13 @@ export class LayeredStateStore implements StateStore {
 
   damageOf(id: StateGroupId): MeshError | undefined {
     return this.#groups.get(id)?.damage
+  }
+
+  async check(id: StateGroupId): Promise<void> {
+    this.#host.assertOpen()
+    const group = this.#groupOf(id)
+    const problem = await this.#checks.check(id, () => group.record?.slot)
+    if (problem !== undefined) this.#damaged(id, new MeshError('corrupt', problem))
   }
 
   async drop(id: StateGroupId): Promise<void> {
@@ -180,7 +190,9 @@ export class LayeredStateStore implements StateStore {
       this.#recorded.add(id)
       this.#groupOf(id).adopt(record)
       if (damage !== undefined) this.#damaged(id, damage)
+      else if (record !== undefined) this.#checks.found(id, record.slot)
     }
+    this.#checks.opened()
     this.#state = 'open'
     for (const slot of found.strayPairSlots) this.#reclaimer.add(slot)
   }

@@ -1,10 +1,12 @@
 // What a state store keeps its bytes in: one ordered map on a disk, which takes changes together. It
 // knows nothing of groups, checksums or batches.
 
-import type { OrderedReads } from '../../core/machine/ordered-state.ts'
+import type { KeyRange, OrderedReads } from '../../core/machine/ordered-state.ts'
 
 /** A key of the medium is at most this much longer than one of the store: see state-record.ts. */
 export const MEDIUM_KEY_PREFIX_BYTES = 7
+
+export type Lookup = { readonly key: Uint8Array; readonly value: Uint8Array | undefined }
 
 export type MediumChange = {
   readonly key: Uint8Array
@@ -31,6 +33,8 @@ export type StateMedium = OrderedReads & {
   write(changes: readonly MediumChange[]): Promise<void>
   /** What is there now, for as long as it is open. Closing the medium closes it. */
   reader(): MediumReader
+  /** All that was there at the opening has been read. */
+  checked(): void
   /** Lets others run between the parts of long work. */
   turn(): Promise<void>
   /** Bytes on the disk. */
@@ -38,6 +42,11 @@ export type StateMedium = OrderedReads & {
 }
 
 export type MediumReader = OrderedReads & {
+  /**
+   * The pairs of a range, each as a lookup of its key finds it: undefined where it doesn't. A value is
+   * good until the next step.
+   */
+  lookups(range: KeyRange): Iterable<Lookup>
   /** Idempotent. */
   close(): void
 }

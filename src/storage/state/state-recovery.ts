@@ -1,23 +1,21 @@
-// Reading all of a medium once: which groups there are, whose pairs are all there and right, and
-// what a crash left that is nobody's. (D-14, D-15)
+// What a medium has: which groups there are, and what a crash left that is nobody's. (D-14, D-15)
 
 import { MeshError, isMeshError } from '../../base/errors.ts'
-import { compareBytes } from '../../core/machine/ordered-state.ts'
 import type { StateGroupId } from '../state-store.ts'
 import type { StateMedium } from './state-medium.ts'
-import { GROUP_KEYS, STATE_FORMAT, STORE_KEY, addToSum, decodeGroupRecord } from './state-record.ts'
 import {
+  GROUP_KEYS,
+  STATE_FORMAT,
+  STORE_KEY,
+  addToSum,
+  decodeGroupRecord,
   decodeStoreRecord,
   groupOfKey,
   slotOfPair,
-  slotRange,
   slotsFrom,
-  storeRecord
+  storeRecord,
+  type GroupRecord
 } from './state-record.ts'
-import { sumOf, unseal, type GroupRecord } from './state-record.ts'
-
-/** Pairs read before others may run. */
-const PAIRS_PER_TURN = 2_048
 
 type RecoveredGroup = {
   readonly id: StateGroupId
@@ -50,7 +48,7 @@ export async function openMedium(medium: StateMedium): Promise<RecoveredState> {
 }
 
 async function readAndWrite(medium: StateMedium): Promise<RecoveredState> {
-  const found = await recoverState(medium)
+  const found = recoverState(medium)
   try {
     await medium.write([storeRecord(found.groups.map(({ id }) => id))])
     return found
@@ -58,13 +56,13 @@ async function readAndWrite(medium: StateMedium): Promise<RecoveredState> {
     if (!isMeshError(error, 'corrupt')) throw error
     // It can be read and takes nothing more: of no use, and the groups can be rebuilt.
     await medium.setAside(error.message)
-    const empty = await recoverState(medium)
+    const empty = recoverState(medium)
     await medium.write([storeRecord([])])
     return { ...empty, isIncomplete: true }
   }
 }
 
-async function recoverState(medium: StateMedium): Promise<RecoveredState> {
+function recoverState(medium: StateMedium): RecoveredState {
   const storeRecord = readStoreRecord(medium)
   const { found, isBroken } = readGroupRecords(medium)
   const groups: RecoveredGroup[] = []
@@ -73,7 +71,7 @@ async function recoverState(medium: StateMedium): Promise<RecoveredState> {
   for (const { id, record } of found) {
     groupSum = addToSum(groupSum, id + 1)
     nextSlot = Math.max(nextSlot, (record?.slot ?? -1) + 1)
-    const reason = record === undefined ? 'its record is damaged' : await check(medium, record)
+    const reason = record === undefined ? 'its record is damaged' : undefined
     const damage = reason === undefined ? undefined : new MeshError('corrupt', reason)
     groups.push({ id, record, damage })
   }
@@ -111,30 +109,6 @@ function readGroupRecords(medium: StateMedium): { found: FoundRecord[]; isBroken
     }
   })
   return { found: [...found.values()], isBroken: end === 'damaged' }
-}
-
-/** @returns what is wrong with a state. */
-async function check(medium: StateMedium, record: GroupRecord): Promise<string | undefined> {
-  let pairCount = 0
-  let pairSum = 0
-  let last: Uint8Array | undefined
-  try {
-    for (const { key, value } of medium.range(slotRange(record.slot))) {
-      if (unseal(key, value) === undefined) return 'a pair fails its checksum'
-      if (last !== undefined && compareBytes(last, key) >= 0) return 'its pairs are out of order'
-      // What leads to a pair may be damaged although all pairs are there.
-      if (medium.get(key)?.length !== value.length) return 'a pair cannot be found by its key'
-      last = key
-      pairCount += 1
-      pairSum = addToSum(pairSum, sumOf(value))
-      if (pairCount % PAIRS_PER_TURN === 0) await medium.turn()
-    }
-  } catch (error) {
-    if (error instanceof MeshError && error.code === 'corrupt') return error.message
-    throw error
-  }
-  const isRight = pairCount === record.pairCount && pairSum === record.pairSum
-  return isRight ? undefined : `it has ${pairCount} pairs, not the ${record.pairCount} it had`
 }
 
 function findStraySlots(

@@ -69,8 +69,10 @@ export class Checker {
     throw new Violation('ElectionSafety', `replicas ${before} and ${id} lead ${key}`)
   }
 
-  #checkState({ name }: MeshNode, { group, generation, applied, state, hasEnded }: Replica): void {
-    if (hasEnded || applied.index === 0) return
+  #checkState({ name }: MeshNode, replica: Replica): void {
+    const { group, generation, applied, state, hasEnded, isChecked } = replica
+    // Before it is checked it may lack something, and serves nobody.
+    if (hasEnded || !isChecked || applied.index === 0) return
     let hash: string
     try {
       hash = stateHash(state)

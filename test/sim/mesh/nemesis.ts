@@ -311,7 +311,7 @@ export class Nemesis {
     if (replicas.length === 0) return
     const replica = pick(this.#random, replicas)
     const to = pick(this.#random, replica.applied.configState.voters)
-    replica.transferTo(to)
+    replica.run((raft) => raft.transferLeader(to))
   }
 
   #breakDisk(node: MeshNode, kind: Fault): void {

@@ -26,4 +26,5 @@ const folder = {
 const medium = new LmdbMedium(folder)
 const store = new LayeredStateStore({ clock: noClock, logger: silentLogger, medium })
 await store.open()
+for (const group of store.groups()) await store.check(group)
 await store.close()

@@ -6,15 +6,17 @@
 
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate as immediate } from 'node:timers/promises'
 
-import { open, type Database, type RangeOptions, type RootDatabase } from 'lmdb'
+import { open } from 'lmdb'
 
-import { MeshError, errorMessage } from '../../../base/errors.ts'
+import { MeshError } from '../../../base/errors.ts'
 import { KIB, MIB } from '../../../base/units.ts'
-import { compareBytes, type KeyRange, type Pair } from '../../../core/machine/ordered-state.ts'
+import type { KeyRange, Pair } from '../../../core/machine/ordered-state.ts'
 import type { MediumChange, MediumReader, StateMedium } from '../../state/state-medium.ts'
 import { nodeFileOps } from '../file-ops.ts'
 import { causeOf, isIoError, storageFailure } from './lmdb-errors.ts'
+import { LmdbReader, pairsOf, plain, read, type Store } from './lmdb-reader.ts'
 import type { StateFolder } from './state-folder.ts'
 
 /** With pages of 4 KiB a key has at most 1,978 bytes, which the store's own keys may have. */
@@ -27,9 +29,6 @@ const READERS_MAX = 1_024
 /** LMDB calls it EIO when a full disk takes a part of what is written; it writes more than values. */
 const ROOM_BYTES: number = MIB
 
-type Store = RootDatabase<Uint8Array, Uint8Array>
-type Transaction = ReturnType<Store['useReadTransaction']>
-
 /** Pages that are free again are read when they are needed, so that damage there is met late. */
 const PROVEN_WRITES = 30
 
@@ -41,6 +40,7 @@ export class LmdbMedium implements StateMedium {
   readonly #path: string
   readonly #readers = new Set<LmdbReader>()
   #database: Store | undefined
+  #isChecked = false
   #writeCount = 0
 
   constructor(folder: LmdbFolder) {
@@ -109,7 +109,7 @@ export class LmdbMedium implements StateMedium {
       throw failure
     }
     database.resetReadTxn()
-    this.#writeCount += 1
+    if (this.#isChecked) this.#writeCount += 1
     if (this.#writeCount === PROVEN_WRITES) await this.#folder.proven()
   }
 
@@ -120,10 +120,12 @@ export class LmdbMedium implements StateMedium {
     return reader
   }
 
+  checked(): void {
+    this.#isChecked = true
+  }
+
   async turn(): Promise<void> {
-    await new Promise((resolve) => {
-      setImmediate(resolve)
-    })
+    await immediate()
   }
 
   bytes(): number {
@@ -158,117 +160,5 @@ export class LmdbMedium implements StateMedium {
   #open(): Store {
     if (this.#database !== undefined) return this.#database
     throw new MeshError('stopped', `Cannot use the state in ${this.#path}: it is closed`)
-  }
-}
-
-class LmdbReader implements MediumReader {
-  readonly #database: Store
-  readonly #transaction: Transaction
-  readonly #onClose: (reader: LmdbReader) => void
-  #isClosed = false
-
-  constructor(database: Store, onClose: (reader: LmdbReader) => void) {
-    this.#database = database
-    this.#transaction = beginRead(database)
-    this.#onClose = onClose
-  }
-
-  get(key: Uint8Array): Uint8Array | undefined {
-    this.#assertOpen()
-    const transaction = this.#transaction
-    // The option is there at run time, and missing in the declarations of getBinary.
-    return read(() => plain((this.#database as ReadsIn).getBinary(key, { transaction })))
-  }
-
-  *range(range: KeyRange): Generator<Pair> {
-    this.#assertOpen()
-    for (const pair of pairsOf(this.#database, range, this.#transaction)) {
-      yield pair
-      this.#assertOpen()
-    }
-  }
-
-  close(): void {
-    if (this.#isClosed) return
-    this.#isClosed = true
-    this.#transaction.done()
-    this.#onClose(this)
-  }
-
-  #assertOpen(): void {
-    if (!this.#isClosed) return
-    throw new MeshError('stopped', 'Cannot read a snapshot of the state: it is closed')
-  }
-}
-
-function beginRead(database: Store): Transaction {
-  try {
-    return database.useReadTransaction()
-  } catch (error) {
-    const message = `Cannot open a snapshot of the state: ${errorMessage(error)}`
-    throw new MeshError('overloaded', `${message}; close others first`, { cause: error })
-  }
-}
-
-type ReadsIn = {
-  getBinary(key: Uint8Array, options: { transaction: Transaction }): Buffer | undefined
-}
-
-function* pairsOf(
-  database: Database<Uint8Array, Uint8Array>,
-  range: KeyRange,
-  transaction?: Transaction
-): Generator<Pair> {
-  const pairs = read(() => database.getRange(optionsOf(range, transaction))[Symbol.iterator]())
-  const { from, to } = range
-  try {
-    for (;;) {
-      const next = read(() => pairs.next())
-      if (next.done === true) return
-      const key = plain(next.value.key) as Uint8Array
-      // LMDB compares with the bounds itself; in a damaged file it may come by others.
-      if (from !== undefined && compareBytes(key, from) < 0) throw outOfOrder()
-      if (to !== undefined && compareBytes(key, to) >= 0) throw outOfOrder()
-      yield { key, value: plain(next.value.value) as Uint8Array }
-    }
-  } finally {
-    pairs.return?.()
-  }
-}
-
-function optionsOf(range: KeyRange, transaction: Transaction | undefined): RangeOptions {
-  const { from, to, limit, reverse } = range
-  const options: RangeOptions = {}
-  if (transaction !== undefined) options.transaction = transaction
-  if (limit !== undefined) options.limit = limit
-  const [start, end] = reverse === true ? [to, from] : [from, to]
-  if (start !== undefined) options.start = start
-  if (end !== undefined) options.end = end
-  if (reverse === true) {
-    options.reverse = true
-    options.exclusiveStart = true
-    options.inclusiveEnd = true
-  }
-  return options
-}
-
-function outOfOrder(): MeshError {
-  return new MeshError('corrupt', 'The state on disk has keys out of order')
-}
-
-/** A Buffer would be told from other arrays by whoever compares them. */
-function plain(bytes: Uint8Array | undefined): Uint8Array | undefined {
-  if (bytes === undefined) return undefined
-  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-}
-
-/** Whatever LMDB says against a read is about bytes that make no sense. */
-function read<T>(task: () => T): T {
-  try {
-    return task()
-  } catch (error) {
-    if (error instanceof MeshError) throw error
-    const message = `The state on disk cannot be read: ${errorMessage(error)}`
-    throw new MeshError('corrupt', message, { cause: error })
   }
 }

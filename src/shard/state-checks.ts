@@ -1,0 +1,78 @@
+// Has the states of all replicas read once after a start, one after the other. Until a state is known
+// to be right its replica votes and takes entries, but neither serves nor leads. So the time until a
+// group is served again doesn't grow with all that a node has: of each group another of its voters
+// begins with it.
+
+import { isMeshError, toMeshError } from '../base/errors.ts'
+import type { StateStore } from '../storage/state-store.ts'
+import type { Replica } from './replica.ts'
+
+export class StateChecks {
+  readonly #store: StateStore
+  readonly #onChecked: (replica: Replica) => void
+  #waiting: Replica[] = []
+  #isStarted = false
+  #isRunning = false
+
+  /** @param onChecked its state is right */
+  constructor(store: StateStore, onChecked: (replica: Replica) => void) {
+    this.#store = store
+    this.#onChecked = onChecked
+  }
+
+  /** All replicas that were stored are there. */
+  start(): void {
+    this.#isStarted = true
+    this.#wake()
+  }
+
+  add(replica: Replica): void {
+    if (replica.isChecked) return
+    this.#waiting.push(replica)
+    this.#waiting.sort((a, b) => turnOf(a) - turnOf(b))
+    this.#wake()
+  }
+
+  #wake(): void {
+    if (this.#isRunning || !this.#isStarted) return
+    this.#isRunning = true
+    void this.#run().finally(() => {
+      this.#isRunning = false
+    })
+  }
+
+  async #run(): Promise<void> {
+    for (;;) {
+      const replica = this.#waiting.shift()
+      if (replica === undefined) break
+      if (!replica.hasEnded) await this.#check(replica)
+    }
+    try {
+      // What is nobody's any more, so that all that the disk has was looked at.
+      for (const group of this.#store.groups()) await this.#store.check(group)
+    } catch (error) {
+      // Else at the next start.
+      if (!isMeshError(error)) throw error
+    }
+  }
+
+  async #check(replica: Replica): Promise<void> {
+    const { group } = replica
+    try {
+      await this.#store.check(group)
+      const damage = this.#store.damageOf(group)
+      if (damage !== undefined) throw damage
+      replica.checked()
+      if (!replica.hasEnded) this.#onChecked(replica)
+    } catch (error) {
+      if (!isMeshError(error, 'stopped')) replica.fail(toMeshError(error))
+    }
+  }
+}
+
+/** Whose check comes when: of each group another voter has it early. */
+function turnOf({ group, id, applied }: Replica): number {
+  const { voters } = applied.configState
+  const place = voters.toSorted((a, b) => a - b).indexOf(id)
+  return place < 0 ? Infinity : (place + group) % voters.length
+}
