@@ -5,7 +5,7 @@ import { GET } from '../../src/core/machine/own-queries.ts'
 import { AREAS, META_KEY } from '../../src/core/machine/state-keys.ts'
 import type { ShardLayer } from '../../src/shard/shard-layer.ts'
 import { PROMPT_WAIT_MS } from '../../src/shard/shards.ts'
-import { ShardMesh } from './shard-mesh.ts'
+import { ShardMesh, type ShardPeer } from './shard-mesh.ts'
 
 async function put(
   layer: ShardLayer,
@@ -88,6 +88,34 @@ describe('a mesh of five, three replicas for each group', () => {
     await mesh.until(() => mesh.isSettled())
     return mesh
   }
+
+  it('needs the votes of a node that starts before its state was read, and nothing else of it', async () => {
+    const mesh = await started(3)
+    const { clock } = mesh
+    const [first, second, ...others] = mesh.peers as [ShardPeer, ShardPeer, ...ShardPeer[]]
+    await clock.run(first.kill())
+    await clock.run(second.kill())
+    await clock.advance(5_000)
+    first.checkMs = 20_000
+    await clock.run(first.start())
+    const startMs = clock.monotonicMs()
+    const isLed = (): boolean => others.some(({ layer }) => layer.host.replica(0)?.isLeader === true)
+    await mesh.until(isLed)
+    for (let key = 0; key < 8; key++) {
+      await clock.run(put(others[0]!.layer, `space-${key}/x`, 'without it'))
+      expect(await clock.run(get(first.layer, `space-${key}/x`))).toBe('without it')
+    }
+    expect(clock.monotonicMs() - startMs).toBeLessThan(10_000)
+    for (const replica of first.layer.host.replicas()) {
+      expect([replica.isChecked, replica.isLeader]).toEqual([false, false])
+    }
+    const replicas = [...first.layer.host.replicas()]
+    await mesh.until(() => replicas.every(({ isChecked }) => isChecked), 600_000)
+    await clock.run(second.start())
+    await mesh.until(() => mesh.isSettled())
+    expect(replicas.some(({ isLeader }) => isLeader)).toBe(true)
+    await mesh.stop()
+  })
 
   it('goes on soon when a node that leads is switched off, and takes it back', async () => {
     const mesh = await started(2)

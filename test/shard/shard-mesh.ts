@@ -35,6 +35,8 @@ export class ShardPeer {
   weight = 1
   isFounding = false
   revision = 1
+  /** How long it takes to read what it has of a group, at its next start. */
+  checkMs = 0
 
   constructor(mesh: ShardMesh, index: number) {
     this.mesh = mesh
@@ -55,6 +57,7 @@ export class ShardPeer {
     )
     this.logStore = new MemoryLogStore({ clock, disk: this.logDisk, logger: log })
     this.stateStore = new MemoryStateStore({ clock, disk: this.stateDisk, logger: log })
+    this.stateStore.checkMs = this.checkMs
     this.layer = new ShardLayer(
       {
         network: this.network,

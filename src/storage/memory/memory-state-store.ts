@@ -2,7 +2,7 @@
 // included. Everything settles in microtasks, without I/O, so a simulation that uses it stays
 // reproducible.
 
-import type { Clock } from '../../base/clock.ts'
+import { sleep, type Clock } from '../../base/clock.ts'
 import { MeshError } from '../../base/errors.ts'
 import { silentLogger, type Logger } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
@@ -45,12 +45,28 @@ export type MemoryStateStoreComponents = {
 
 export class MemoryStateStore extends LayeredStateStore {
   readonly faults: MemoryStateFaults
+  /** How long it takes to read what there is of one group, milliseconds of the clock. */
+  checkMs = 0
+  readonly #clock: Clock
+  readonly #closing = new AbortController()
 
   constructor(components: MemoryStateStoreComponents, options: StateStoreOptions = {}) {
     const { clock, disk = new MemoryStateDisk(), logger = silentLogger } = components
     const medium = new MemoryStateMedium(disk.pairs)
     super({ clock, logger, medium }, options)
+    this.#clock = clock
     this.faults = medium
+  }
+
+  override async check(id: StateGroupId): Promise<void> {
+    const { signal } = this.#closing
+    if (this.checkMs > 0) await sleep(this.#clock, this.checkMs, { signal })
+    await super.check(id)
+  }
+
+  override async close(): Promise<void> {
+    this.#closing.abort(new MeshError('stopped', 'The store is closed'))
+    await super.close()
   }
 }
 

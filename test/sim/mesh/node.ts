@@ -1,8 +1,7 @@
 // One machine of the simulated mesh: its disks, which outlive its processes, and what it has heard
 // of the members.
 
-import { sleep, type Clock, type Timer } from '../../../src/base/clock.ts'
-import { MeshError } from '../../../src/base/errors.ts'
+import { sleep, type Timer } from '../../../src/base/clock.ts'
 import { createRandom, pick, type Random } from '../../../src/base/random.ts'
 import { storeId } from '../../../src/base/ids.ts'
 import type { PeerId, StoreId } from '../../../src/base/ids.ts'
@@ -16,8 +15,6 @@ import {
   MemoryStateDisk,
   MemoryStateStore
 } from '../../../src/storage/memory/memory-state-store.ts'
-import type { MemoryStateStoreComponents } from '../../../src/storage/memory/memory-state-store.ts'
-import type { StateGroupId } from '../../../src/storage/state-store.ts'
 import { demand } from '../raft/violation.ts'
 import { NodeClock } from './node-clock.ts'
 import type { MeshWorld } from './world.ts'
@@ -43,30 +40,6 @@ type Running = {
   readonly stateStore: MemoryStateStore
   readonly layer: ShardLayer
   connecting: Timer | undefined
-}
-
-/** One that takes its time to read what it has. */
-class LargeStateStore extends MemoryStateStore {
-  readonly #clock: Clock
-  readonly #closing = new AbortController()
-  /** For each group. */
-  checkMs = 0
-
-  constructor(components: MemoryStateStoreComponents & { clock: Clock }) {
-    super(components)
-    this.#clock = components.clock
-  }
-
-  override async check(group: StateGroupId): Promise<void> {
-    const { signal } = this.#closing
-    if (this.checkMs > 0) await sleep(this.#clock, this.checkMs, { signal })
-    await super.check(group)
-  }
-
-  override async close(): Promise<void> {
-    this.#closing.abort(new MeshError('stopped', 'The store is closed'))
-    await super.close()
-  }
 }
 
 export class MeshNode {
@@ -117,7 +90,7 @@ export class MeshNode {
       { clock, disk: this.#logDisk, logger: log },
       { segmentBytes: SEGMENT_BYTES }
     )
-    const stateStore = new LargeStateStore({ clock, disk: this.#stateDisk, logger: log })
+    const stateStore = new MemoryStateStore({ clock, disk: this.#stateDisk, logger: log })
     if (this.#random.below(2) === 0) stateStore.checkMs = this.#random.below(CHECK_MS_MAX)
     const { shardCount, trimming } = plan
     const layer = new ShardLayer(
