@@ -4,6 +4,7 @@
 // begins with it.
 
 import { isMeshError, toMeshError } from '../base/errors.ts'
+import { NO_REPLICA } from '../core/raft/messages.ts'
 import type { StateStore } from '../storage/state-store.ts'
 import type { Replica } from './replica.ts'
 
@@ -42,24 +43,32 @@ export class StateChecks {
   }
 
   async #run(): Promise<void> {
-    for (;;) {
-      const replica = this.#waiting.shift()
-      if (replica === undefined) break
+    for (let replica = this.#next(); replica !== undefined; replica = this.#next()) {
       if (!replica.hasEnded) await this.#check(replica)
     }
     try {
       // What is nobody's any more, so that all that the disk has was looked at.
-      for (const group of this.#store.groups()) await this.#store.check(group)
+      for (const group of this.#store.groups()) await this.#store.check(group, () => false)
     } catch (error) {
       // Else at the next start.
       if (!isMeshError(error)) throw error
     }
   }
 
+  /** By turns, those first that nobody leads. */
+  #next(): Replica | undefined {
+    const [first] = this.#waiting
+    const next = this.#waiting.find(({ leader }) => leader === NO_REPLICA) ?? first
+    this.#waiting = this.#waiting.filter((replica) => replica !== next)
+    return next
+  }
+
   async #check(replica: Replica): Promise<void> {
     const { group } = replica
     try {
-      await this.#store.check(group)
+      // The others can do without this one, when the first of them leads.
+      const isUrgent = (): boolean => replica.leader === NO_REPLICA
+      await this.#store.check(group, isUrgent)
       const damage = this.#store.damageOf(group)
       if (damage !== undefined) throw damage
       replica.checked()

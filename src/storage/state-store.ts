@@ -73,9 +73,10 @@ export type StateStore = {
   /**
    * Reads all of a group once, as it was when the call began. Single pairs are checked whenever they are
    * read; only this finds out that some have vanished. What it finds is told by `damageOf`.
+   * @param isUrgent whether somebody waits for it: if not, it takes a fifth of the time
    * @throws stopped
    */
-  check(id: StateGroupId): Promise<void>
+  check(id: StateGroupId, isUrgent?: () => boolean): Promise<void>
   /** Flushes what is committed. Idempotent. */
   close(): Promise<void>
   /** Groups that something was committed for or installed, damaged ones included; ascending. */

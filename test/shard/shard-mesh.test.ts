@@ -99,7 +99,8 @@ describe('a mesh of five, three replicas for each group', () => {
     first.checkMs = 20_000
     await clock.run(first.start())
     const startMs = clock.monotonicMs()
-    const isLed = (): boolean => others.some(({ layer }) => layer.host.replica(0)?.isLeader === true)
+    const isLed = (): boolean =>
+      others.some(({ layer }) => layer.host.replica(0)?.isLeader === true)
     await mesh.until(isLed)
     for (let key = 0; key < 8; key++) {
       await clock.run(put(others[0]!.layer, `space-${key}/x`, 'without it'))

@@ -58,10 +58,10 @@ export class MemoryStateStore extends LayeredStateStore {
     this.faults = medium
   }
 
-  override async check(id: StateGroupId): Promise<void> {
+  override async check(id: StateGroupId, isUrgent?: () => boolean): Promise<void> {
     const { signal } = this.#closing
     if (this.checkMs > 0) await sleep(this.#clock, this.checkMs, { signal })
-    await super.check(id)
+    await super.check(id, isUrgent)
   }
 
   override async close(): Promise<void> {

@@ -66,7 +66,7 @@ export class LayeredStateStore implements StateStore {
     this.#clock = components.clock
     this.#logger = components.logger
     this.#medium = components.medium
-    this.#checks = new PairChecks(components.medium)
+    this.#checks = new PairChecks(components)
     this.#options = { flushBytes, flushAfterMs }
     this.#writer = new MediumWriter(components)
     this.#host = this.#createHost()
@@ -102,10 +102,11 @@ export class LayeredStateStore implements StateStore {
     return this.#groups.get(id)?.damage
   }
 
-  async check(id: StateGroupId): Promise<void> {
+  async check(id: StateGroupId, isUrgent = (): boolean => true): Promise<void> {
     this.#host.assertOpen()
     const group = this.#groupOf(id)
-    const problem = await this.#checks.check(id, () => group.record?.slot)
+    const slot = (): number | undefined => group.record?.slot
+    const problem = await this.#checks.check(id, { slot, isUrgent })
     if (problem !== undefined) this.#damaged(id, new MeshError('corrupt', problem))
   }
 

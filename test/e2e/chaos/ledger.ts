@@ -73,7 +73,7 @@ export class Ledger {
       }
       this.#accounts.push(account)
       for (let lane = 0; lane < LANES; lane++) {
-        this.#lanes.push(this.#write(account, shard + lane * 2))
+        this.#lanes.push(this.#write(account, { home: shard + lane * 2, isScout: lane === 0 }))
       }
       this.#watchers.push(this.#watch(account))
     }
@@ -114,12 +114,15 @@ export class Ledger {
 
   // Writing.
 
-  async #write(account: Account, home: number): Promise<void> {
+  /** @param lane.isScout it asks everywhere while it finds nobody that serves */
+  async #write(account: Account, lane: { home: number; isScout: boolean }): Promise<void> {
+    const { home, isScout } = lane
     let at: number | undefined = home
     while (!this.#stopping.signal.aborted) {
       const near: number = this.#cluster.near(at ?? home)
       const isDone: boolean = at !== undefined && (await this.#put(account, near))
-      at = isDone ? near : await this.#anywhere(account)
+      if (isDone) at = near
+      else at = isScout ? await this.#anywhere(account) : near + 1
       await pause(PAUSE_MS)
     }
   }
