@@ -7,6 +7,7 @@ import { isMeshError, toMeshError } from '../base/errors.ts'
 import { NO_REPLICA } from '../core/raft/messages.ts'
 import type { StateStore } from '../storage/state-store.ts'
 import type { Replica } from './replica.ts'
+import { turnOf } from './turns.ts'
 
 export class StateChecks {
   readonly #store: StateStore
@@ -77,11 +78,4 @@ export class StateChecks {
       if (!isMeshError(error, 'stopped')) replica.fail(toMeshError(error))
     }
   }
-}
-
-/** Whose check comes when: of each group another voter has it early. */
-function turnOf({ group, id, applied }: Replica): number {
-  const { voters } = applied.configState
-  const place = voters.toSorted((a, b) => a - b).indexOf(id)
-  return place < 0 ? Infinity : (place + group) % voters.length
 }
