@@ -148,7 +148,10 @@ export class ShardServer {
     const group = 'group' in target ? target.group : shardOf(target.space, this.#parts.count) + 1
     const replica = this.#parts.host.replica(group)
     if (replica !== undefined && isUsable(replica)) return replica
-    if (replica?.isChecked === false) throw replica.notLeader()
+    if (replica?.isChecked === false) {
+      const problem = `This node has started, and is still reading what it has of group ${group}`
+      throw new MeshError('not-leader', problem, { details: replica.notLeader().details })
+    }
     const failure = this.#parts.host.failure()
     const why = failure === undefined ? '' : `: ${failure.message}`
     throw new MeshError('not-leader', `This node has no replica of group ${group}${why}`)

@@ -40,6 +40,7 @@ export class StateChecks {
     this.#isRunning = true
     void this.#run().finally(() => {
       this.#isRunning = false
+      if (this.#waiting.length > 0) this.#wake()
     })
   }
 

@@ -44,6 +44,7 @@ export async function runKvChaos(options: KvChaosOptions): Promise<boolean> {
   if (noNetworks !== undefined) say(`NETWORK CUTS ARE LEFT OUT: ${noNetworks}`)
   try {
     await using cluster = new Cluster({ root, count: NODES, lan })
+    await cluster.prepare()
     const noDisk = await cluster.mountSmallDisk(SMALL_DISK_NODE, SMALL_DISK_BYTES)
     if (noDisk !== undefined) say(`THE FULL DISK IS LEFT OUT: ${noDisk}`)
     const interrupted = new Promise<never>((_, reject) => {
