@@ -116,9 +116,9 @@ class MemoryStateMedium implements StateMedium, MemoryStateFaults {
     this.resume()
   }
 
-  async open(): Promise<{ wasSetAside: boolean }> {
+  async open(): Promise<{ wasSetAside: boolean; isKnown: boolean }> {
     await this.#step()
-    return { wasSetAside: false }
+    return { wasSetAside: false, isKnown: false }
   }
 
   async setAside(): Promise<void> {
@@ -167,6 +167,8 @@ class MemoryStateMedium implements StateMedium, MemoryStateFaults {
   }
 
   checked(): void {}
+
+  doubted(): void {}
 
   async turn(): Promise<void> {
     await Promise.resolve()

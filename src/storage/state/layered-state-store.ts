@@ -191,7 +191,7 @@ export class LayeredStateStore implements StateStore {
       this.#recorded.add(id)
       this.#groupOf(id).adopt(record)
       if (damage !== undefined) this.#damaged(id, damage)
-      else if (record !== undefined) this.#checks.found(id, record.slot)
+      else if (record !== undefined && !found.isKnown) this.#checks.found(id, record.slot)
     }
     this.#checks.opened()
     this.#state = 'open'
@@ -292,6 +292,7 @@ export class LayeredStateStore implements StateStore {
     const message = `Cannot use the state of group ${id}: ${cause.message}; it has to be rebuilt`
     const damage = new MeshError('corrupt', message, { cause })
     group.markDamaged(damage)
+    this.#medium.doubted()
     this.#logger.error('state_store.damaged', { group: id, reason: cause.message })
     return damage
   }

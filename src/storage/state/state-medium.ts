@@ -21,8 +21,11 @@ export type MediumChange = {
 export type StateMedium = OrderedReads & {
   /** As `get`, without a copy: good until the next call of any method, and for its first bytes only. */
   peek(key: Uint8Array): Uint8Array | undefined
-  /** @returns whether there was something that couldn't be read and was set aside as a whole. */
-  open(): Promise<{ readonly wasSetAside: boolean }>
+  /**
+   * @returns whether there was something that couldn't be read and was set aside as a whole, and whether
+   *   all is as a medium left it that had been read
+   */
+  open(): Promise<{ readonly wasSetAside: boolean; readonly isKnown: boolean }>
   /** Puts all that is there away, and begins empty. */
   setAside(reason: string): Promise<void>
   close(): Promise<void>
@@ -35,6 +38,8 @@ export type StateMedium = OrderedReads & {
   reader(): MediumReader
   /** All that was there at the opening has been read. */
   checked(): void
+  /** Something of it isn't right: the next opening knows nothing. */
+  doubted(): void
   /** Lets others run between the parts of long work. */
   turn(): Promise<void>
   /** Bytes on the disk. */

@@ -28,6 +28,8 @@ export type RecoveredState = {
   /** Of installs that didn't end, and of states that were replaced or dropped. */
   readonly strayPairSlots: readonly number[]
   readonly nextSlot: number
+  /** Its pairs are known to be all there and right. */
+  readonly isKnown: boolean
   /** A group may have been here that isn't any more. */
   readonly isIncomplete: boolean
 }
@@ -37,17 +39,17 @@ export type RecoveredState = {
  * @throws folder-too-new, disk-full, storage-failed
  */
 export async function openMedium(medium: StateMedium): Promise<RecoveredState> {
-  const { wasSetAside } = await medium.open()
+  const { wasSetAside, isKnown } = await medium.open()
   try {
     const found = await readAndWrite(medium)
-    return { ...found, isIncomplete: wasSetAside || found.isIncomplete }
+    return { ...found, isKnown, isIncomplete: wasSetAside || found.isIncomplete }
   } catch (error) {
     await medium.close()
     throw error
   }
 }
 
-async function readAndWrite(medium: StateMedium): Promise<RecoveredState> {
+async function readAndWrite(medium: StateMedium): Promise<Omit<RecoveredState, 'isKnown'>> {
   const found = recoverState(medium)
   try {
     await medium.write([storeRecord(found.groups.map(({ id }) => id))])
@@ -62,7 +64,7 @@ async function readAndWrite(medium: StateMedium): Promise<RecoveredState> {
   }
 }
 
-function recoverState(medium: StateMedium): RecoveredState {
+function recoverState(medium: StateMedium): Omit<RecoveredState, 'isKnown'> {
   const storeRecord = readStoreRecord(medium)
   const { found, isBroken } = readGroupRecords(medium)
   const groups: RecoveredGroup[] = []

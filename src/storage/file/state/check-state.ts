@@ -19,6 +19,9 @@ const path = join(dir, 'state')
 const folder = {
   path,
   prepare: () => Promise.resolve(false),
+  isAsLeft: () => Promise.resolve(false),
+  left: () => Promise.resolve(),
+  doubted: () => Promise.resolve(),
   proven: () => Promise.resolve(),
   condemn: () => Promise.resolve(),
   setAside: () => Promise.reject(new Error('The check changes nothing'))

@@ -6,7 +6,7 @@
 
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
-import { setImmediate as immediate } from 'node:timers/promises'
+import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises'
 
 import { open } from 'lmdb'
 
@@ -18,6 +18,7 @@ import { nodeFileOps } from '../file-ops.ts'
 import { causeOf, isIoError, storageFailure } from './lmdb-errors.ts'
 import { LmdbReader, pairsOf, plain, read, type Store } from './lmdb-reader.ts'
 import type { StateFolder } from './state-folder.ts'
+import { FILE_TIME_MS } from './untouched.ts'
 
 /** With pages of 4 KiB a key has at most 1,978 bytes, which the store's own keys may have. */
 const PAGE_BYTES: number = 8 * KIB
@@ -33,7 +34,10 @@ const ROOM_BYTES: number = MIB
 const PROVEN_WRITES = 30
 
 /** What is done to the folder around LMDB's own doings. */
-type LmdbFolder = Pick<StateFolder, 'path' | 'prepare' | 'proven' | 'condemn' | 'setAside'>
+type LmdbFolder = Pick<
+  StateFolder,
+  'path' | 'prepare' | 'isAsLeft' | 'left' | 'doubted' | 'proven' | 'condemn' | 'setAside'
+>
 
 export class LmdbMedium implements StateMedium {
   readonly #folder: LmdbFolder
@@ -41,17 +45,20 @@ export class LmdbMedium implements StateMedium {
   readonly #readers = new Set<LmdbReader>()
   #database: Store | undefined
   #isChecked = false
+  #isDoubted = false
   #writeCount = 0
+  #leaving: NodeJS.Timeout | undefined
 
   constructor(folder: LmdbFolder) {
     this.#folder = folder
     this.#path = folder.path
   }
 
-  async open(): Promise<{ wasSetAside: boolean }> {
+  async open(): Promise<{ wasSetAside: boolean; isKnown: boolean }> {
     const wasSetAside = await this.#folder.prepare()
+    const isKnown = !wasSetAside && (await this.#folder.isAsLeft())
     this.#openDatabase()
-    return { wasSetAside }
+    return { wasSetAside, isKnown }
   }
 
   async setAside(reason: string): Promise<void> {
@@ -66,6 +73,8 @@ export class LmdbMedium implements StateMedium {
     this.#database = undefined
     if (database === undefined) return
     await database.close()
+    clearTimeout(this.#leaving)
+    await this.#left(true)
     await this.#folder.proven()
   }
 
@@ -110,6 +119,8 @@ export class LmdbMedium implements StateMedium {
     }
     database.resetReadTxn()
     if (this.#isChecked) this.#writeCount += 1
+    clearTimeout(this.#leaving)
+    this.#leaving = setTimeout(() => void this.#left(false), FILE_TIME_MS).unref()
     if (this.#writeCount === PROVEN_WRITES) await this.#folder.proven()
   }
 
@@ -124,12 +135,25 @@ export class LmdbMedium implements StateMedium {
     this.#isChecked = true
   }
 
+  doubted(): void {
+    this.#isDoubted = true
+    clearTimeout(this.#leaving)
+    void this.#folder.doubted()
+  }
+
   async turn(): Promise<void> {
     await immediate()
   }
 
   bytes(): number {
     return statSync(join(this.#path, 'data.mdb'), { throwIfNoEntry: false })?.size ?? 0
+  }
+
+  /** Notes how the file was left, if that is known to be right. */
+  async #left(isLast: boolean): Promise<void> {
+    if (!this.#isChecked || this.#isDoubted) return
+    if (isLast) await delay(FILE_TIME_MS)
+    await this.#folder.left()
   }
 
   async #freeBytes(): Promise<number> {

@@ -11,6 +11,7 @@ import { utf8 } from '../../../base/bytes.ts'
 import type { Logger } from '../../../base/log.ts'
 import { removeIfThere, writeFileDurably } from '../durable-file.ts'
 import { isMissing, makeFolderDurably, storageError, syncFolder, nodeFileOps } from '../file-ops.ts'
+import { Untouched } from './untouched.ts'
 
 /** States set aside that are kept, for whoever wants to know what the disk did to them. */
 export const BAD_STATE_COUNT_MAX = 2
@@ -25,6 +26,8 @@ const MARKER = 'unproven'
 const SUSPICIOUS = 2
 /** There once LMDB found, while it wrote, that its pages are damaged. */
 const CONDEMNED = 'damaged'
+/** How it was when it was last known to be right. */
+const LEFT = 'left'
 
 const PAGE_BYTES_MIN = 4_096
 const PAGE_BYTES_MAX = 65_536
@@ -49,11 +52,13 @@ const DAMAGE_SIGNALS: readonly (string | null)[] = [
 export class StateFolder {
   readonly path: string
   readonly #logger: Logger
+  readonly #untouched: Untouched
 
   /** @param path of the folder; its parent must be there */
   constructor(path: string, logger: Logger) {
     this.path = path
     this.#logger = logger
+    this.#untouched = new Untouched(join(path, DATA), join(path, LEFT))
   }
 
   /** @returns whether what was there can't be opened, and was set aside. */
@@ -70,6 +75,21 @@ export class StateFolder {
   /** The state was read, and written to many times, or closed. */
   async proven(): Promise<void> {
     await this.#report('mark', () => removeIfThere(nodeFileOps, join(this.path, MARKER)))
+  }
+
+  /** All of it is known to be right, and so it was written. It may fail: then it is read at the next start. */
+  async left(): Promise<void> {
+    await this.#untouched.note().catch(() => {})
+  }
+
+  /** Something is wrong with it: how it was left says nothing. */
+  async doubted(): Promise<void> {
+    await this.#report('mark', () => removeIfThere(nodeFileOps, join(this.path, LEFT)))
+  }
+
+  /** @returns whether it is as it was when `left` was called last */
+  async isAsLeft(): Promise<boolean> {
+    return await this.#report('look at', async () => await this.#untouched.isSo())
   }
 
   /** What is here takes no writes any more: the next `prepare` sets it aside. */
