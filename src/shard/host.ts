@@ -176,13 +176,13 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     this.#traffic.askWhetherMember(replica, this.#parts.owners(replica.group))
   }
 
-  ledBy(replica: Replica): void {
-    this.#changed(replica.group)
+  changed({ group }: Pick<Replica, 'group'>): void {
+    for (const listener of this.#listeners) listener(group)
   }
 
   membersChanged(replica: Replica): void {
     this.#traffic.membersChanged(replica)
-    this.#changed(replica.group)
+    this.changed(replica)
   }
 
   failed(replica: Replica, error: MeshError): void {
@@ -256,7 +256,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
       this.#replicas.set(group, replica)
       this.#checks.add(replica)
       this.#traffic.began(replica)
-      this.#changed(group)
+      this.changed({ group })
     } catch (error) {
       if (!isMeshError(error)) throw error
       this.#parts.log.warn('shard.replica_unusable', { group, reason: error.message })
@@ -272,7 +272,7 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
     this.#turn.flush()
     this.#replicas.delete(replica.group)
     this.#traffic.ended(replica.group)
-    this.#changed(replica.group)
+    this.changed(replica)
   }
 
   /** One at a time for a group; what comes meanwhile comes again. */
@@ -287,10 +287,6 @@ export class ShardHost implements ReplicaHost, ReplicaKeeper {
         this.#timers.after(REOPEN_MS, () => void this.#openReplica(group))
       else if (this.#isRunning) this.#failure ??= toMeshError(error)
     }
-  }
-
-  #changed(group: number): void {
-    for (const listener of this.#listeners) listener(group)
   }
 }
 

@@ -37,12 +37,14 @@ export class Places {
     return 'right'
   }
 
-  /** A peer says that it has no such replica any more. Believed of its own ones. */
-  noteDead(replica: Replica, id: ReplicaId, peer: PeerId): void {
-    if (replica.applied.peerOf(id) !== peer) return
+  /** A peer says that it has no such replica any more. Believed of its own ones. @returns whether that is new */
+  noteDead(replica: Replica, id: ReplicaId, peer: PeerId): boolean {
+    if (replica.applied.peerOf(id) !== peer) return false
     const dead = this.#dead.get(replica.group) ?? new Set()
     this.#dead.set(replica.group, dead)
-    if (dead.size < DEAD_MAX) dead.add(id)
+    if (dead.has(id) || dead.size >= DEAD_MAX) return false
+    dead.add(id)
+    return true
   }
 
   isDead(group: number, id: ReplicaId): boolean {

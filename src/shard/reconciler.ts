@@ -19,8 +19,11 @@ import type { Replica } from './replica.ts'
 const PERIOD_MS = 200
 /** And for a while after: a member that was in the way may just not have answered yet. */
 const CALM_ROUNDS = 10
-/** Afterwards, in ticks of the replicas, as long as nothing changes. */
-const QUIET_PERIOD_TICKS = 4
+/**
+ * Afterwards, in ticks of the replicas, as long as nothing changes. Not as often as leaders check their
+ * quorum: right after that nobody counts as heard.
+ */
+const QUIET_PERIOD_TICKS = 5
 /** The unit in which `shouldTransfer` counts how long all was quiet. */
 const QUIET_TICK_MS = 100
 /** Groups led here that bring a learner up to date at one time. */

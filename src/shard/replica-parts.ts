@@ -31,7 +31,7 @@ export type ReplicaHost = {
   /** It has heard no leader for long: maybe it was removed, and was away when that was told. */
   askWhetherMember(replica: Replica): void
   /** A leader came, went or became known. */
-  ledBy(replica: Replica): void
+  changed(replica: Replica): void
   /** A member of the group was added or removed. */
   membersChanged(replica: Replica): void
   /** The replica can't go on: its disk or its program failed it. */

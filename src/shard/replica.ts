@@ -158,7 +158,7 @@ export class Replica {
         const ready = this.raft.take()
         if (ready.softState !== undefined) {
           if (!this.isLeader) this.#leadership.end()
-          this.#host.ledBy(this)
+          this.#host.changed(this)
         }
         for (const message of ready.messages) this.#handle(message)
         for (const { context, index } of ready.readStates) {
@@ -253,7 +253,7 @@ export class Replica {
     const before = this.applied.machine.revision
     const roster = this.applied.roster
     const outcomes = this.applied.apply(entries, (change) => this.raft.applyConfigChange(change))
-    if (this.#leadership.applied(entries, outcomes)) this.#host.ledBy(this)
+    if (this.#leadership.applied(entries, outcomes)) this.#host.changed(this)
     const last = outcomes.at(-1)
     if (last?.kind === 'halted') this.fail(last.error)
     if (this.applied.machine.revision > before) this.#revisionWaits.notify()

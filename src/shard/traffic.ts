@@ -39,6 +39,8 @@ export type ReplicaKeeper = {
   lastOf(group: number): LastReplica | undefined
   /** A leader of the group counts this node as a member, under this name. */
   join(group: number, name: ReplicaName): void
+  /** A member of its group was lost by its node. */
+  changed(replica: Replica): void
   /** The replica is no member any more, or its group was founded anew by others. */
   discard(replica: Replica, isSuperseded: boolean): void
 }
@@ -185,7 +187,7 @@ export class Traffic {
     const replica = this.#keeper.replica(group)
     if (replica === undefined || generation < replica.generation) return
     if (replica.id === id) this.#keeper.discard(replica, newest > generation)
-    else this.#places.noteDead(replica, id, peer)
+    else if (this.#places.noteDead(replica, id, peer)) this.#keeper.changed(replica)
   }
 
   #sendNow(replica: Replica, message: Message): void {
