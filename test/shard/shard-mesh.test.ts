@@ -118,6 +118,23 @@ describe('a mesh of five, three replicas for each group', () => {
     await mesh.stop()
   })
 
+  it('replaces a replica that its node has lost although nothing else happens', async () => {
+    const mesh = await started(5)
+    const { clock } = mesh
+    await clock.advance(60_000)
+    for (let round = 0; round < 20; round++) {
+      const { layer } = mesh.peers[round % mesh.peers.length]!
+      const lost = [...layer.host.replicas()].filter(({ isLeader }) => !isLeader)
+      for (const replica of lost) layer.host.discard(replica)
+      const isReplaced = ({ group, id }: { group: number; id: number }): boolean =>
+        (layer.host.replica(group)?.id ?? 0) > id
+      await mesh.until(() => lost.every(isReplaced), 20_000)
+      await clock.advance(20_000 + 250 * round)
+    }
+    await mesh.until(() => mesh.isSettled())
+    await mesh.stop()
+  })
+
   it('goes on soon when a node that leads is switched off, and takes it back', async () => {
     const mesh = await started(2)
     const { clock } = mesh
