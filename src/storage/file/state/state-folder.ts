@@ -8,6 +8,7 @@ import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 import { utf8 } from '../../../base/bytes.ts'
+import { errorMessage } from '../../../base/errors.ts'
 import type { Logger } from '../../../base/log.ts'
 import { removeIfThere, writeFileDurably } from '../durable-file.ts'
 import { isMissing, makeFolderDurably, storageError, syncFolder, nodeFileOps } from '../file-ops.ts'
@@ -84,7 +85,11 @@ export class StateFolder {
 
   /** Something is wrong with it: how it was left says nothing. */
   async doubted(): Promise<void> {
-    await this.#report('mark', () => removeIfThere(nodeFileOps, join(this.path, LEFT)))
+    try {
+      await removeIfThere(nodeFileOps, join(this.path, LEFT))
+    } catch (error) {
+      this.#logger.error('state_store.not_marked', { reason: errorMessage(error) })
+    }
   }
 
   /** @returns whether it is as it was when `left` was called last */
