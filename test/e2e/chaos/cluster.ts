@@ -4,11 +4,11 @@
 import { execFile } from 'node:child_process'
 import { cp, mkdir, open, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
-import { stripTypeScriptTypes } from 'node:module'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo, Server } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { transform } from 'esbuild'
 import { ApiClient } from '../../../src/api/http-client.ts'
 import { NodeProcess } from '../../../src/api/node-process.ts'
 import { RemoteNode } from '../../../src/api/remote/connect.ts'
@@ -99,7 +99,8 @@ export class Cluster implements AsyncDisposable {
   async prepare(): Promise<void> {
     for (const name of LOADED) {
       const source = await readFile(join(import.meta.dirname, `${name}.ts`), 'utf8')
-      await writeFile(join(this.#root, `${name}.mjs`), stripTypeScriptTypes(source))
+      const { code } = await transform(source, { loader: 'ts' })
+      await writeFile(join(this.#root, `${name}.mjs`), code)
     }
   }
 
