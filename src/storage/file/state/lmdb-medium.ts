@@ -48,6 +48,7 @@ export class LmdbMedium implements StateMedium {
   #isDoubted = false
   #writeCount = 0
   #leaving: NodeJS.Timeout | undefined
+  #noting: Promise<void> = Promise.resolve()
 
   constructor(folder: LmdbFolder) {
     this.#folder = folder
@@ -138,7 +139,8 @@ export class LmdbMedium implements StateMedium {
   doubted(): void {
     this.#isDoubted = true
     clearTimeout(this.#leaving)
-    void this.#folder.doubted()
+    // A note that is being written would come after it.
+    void this.#noting.then(async () => await this.#folder.doubted())
   }
 
   async turn(): Promise<void> {
@@ -153,7 +155,9 @@ export class LmdbMedium implements StateMedium {
   async #left(isLast: boolean): Promise<void> {
     if (!this.#isChecked || this.#isDoubted) return
     if (isLast) await delay(FILE_TIME_MS)
-    await this.#folder.left()
+    if (this.#isDoubted) return
+    this.#noting = this.#folder.left()
+    await this.#noting
   }
 
   async #freeBytes(): Promise<number> {
